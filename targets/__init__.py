@@ -1,0 +1,1 @@
+"""Chips: specifications, rules, placement, program container, simulator, cost model."""
