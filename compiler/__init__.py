@@ -1,0 +1,1 @@
+"""The language of lowbitc: ONNX front end, typed IR, numerics, passes' contract, diagnostics."""

@@ -1,0 +1,25 @@
+"""Catalogue of diagnostic codes, one file an area.
+
+LB1xx reading, LB2xx target rules, LB3xx calibration, LB4xx quantization, LB5xx placement,
+LB6xx container, LB7xx data, LB9xx internal.
+"""
+
+from __future__ import annotations
+
+from lowbitc.compiler.codes import (
+    calibration,
+    container,
+    data,
+    internal,
+    placement,
+    quantization,
+    reading,
+    target,
+)
+from lowbitc.compiler.codes.code import Code
+
+_AREAS = (reading, target, calibration, quantization, placement, container, data, internal)
+
+CATALOGUE: dict[str, Code] = {c.code: c for area in _AREAS for c in area.CODES}
+
+__all__ = ["CATALOGUE", "Code"]

@@ -1,0 +1,7 @@
+"""Data sets and options (LB7xx): what each code says, why, and what to do."""
+
+from __future__ import annotations
+
+from lowbitc.compiler.codes.code import Code
+
+CODES: tuple[Code, ...] = ()

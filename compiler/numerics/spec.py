@@ -1,0 +1,234 @@
+"""Executable specification of the chip's arithmetic; integers only, but at the borders.
+
+Read it in one sitting: levels in, exact sums, an output stage, levels out. Every engine is tested
+against these functions. Arrays of levels are int64 here, so that nothing can wrap unseen; layouts
+are frames first (F,C,spatial…), weights O,I/groups,kernel….
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lowbitc.compiler.elements import Array, Float32, Int32, Int64, LevelType
+
+ACCUMULATOR_MAX = 2**31 - 1
+MULTIPLIER_BITS = 24
+SHIFT_MAX = 47
+
+
+# --- the borders to the CPU ----------------------------------------------------------------------
+
+
+def quantize(x: Float32, scale: float, element: LevelType) -> Int64:
+    """Return clamp(round-half-even(x / scale)), divided in float32."""
+    steps = np.rint(np.asarray(x, np.float32) / np.float32(scale))
+    return np.clip(steps, element.minimum, element.maximum).astype(np.int64)
+
+
+def dequantize(levels: Array, scale: Sequence[float], channel_axis: int = 1) -> Float32:
+    """Return level · scale in float32; ``scale`` has one entry, or one a channel."""
+    factors = np.asarray(scale, np.float32)
+    if factors.size > 1:
+        shape = [1] * levels.ndim
+        shape[channel_axis] = factors.size
+        factors = factors.reshape(shape)
+    return np.asarray(levels.astype(np.float32) * factors, np.float32)
+
+
+# --- sums ----------------------------------------------------------------------------------------
+
+
+def convolve(  # noqa: PLR0913 - a convolution has these
+    x: Int64,
+    w: Int64,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pads: Sequence[int],
+    groups: int = 1,
+) -> Int64:
+    """Return the exact sums of a convolution, any number of spatial dimensions."""
+    rank = len(stride)
+    kernel = w.shape[2:]
+    padded = pad(x, (0, 0, *pads[:rank], 0, 0, *pads[rank:]))
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    size = [
+        (n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, stride, strict=True)
+    ]
+    frames, channels = x.shape[:2]
+    out = np.zeros((frames, w.shape[0], *size), np.int64)
+    per_in, per_out = channels // groups, w.shape[0] // groups
+    for group in range(groups):
+        source = padded[:, group * per_in : (group + 1) * per_in]
+        weights = w[group * per_out : (group + 1) * per_out]
+        target = out[:, group * per_out : (group + 1) * per_out]
+        for tap in itertools.product(*(range(k) for k in kernel)):
+            window = tuple(
+                slice(t * d, t * d + (n - 1) * s + 1, s)
+                for t, d, n, s in zip(tap, dilation, size, stride, strict=True)
+            )
+            seen = source[(slice(None), slice(None), *window)]
+            target += np.moveaxis(
+                np.tensordot(seen, weights[(slice(None), slice(None), *tap)], ([1], [1])), -1, 1
+            )
+    return out
+
+
+def convolve_transposed(  # noqa: PLR0913 - a transposed convolution has these
+    x: Int64,
+    w: Int64,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pads: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int = 1,
+) -> Int64:
+    """Return the exact sums of a transposed convolution; w has layout I,O/groups,kernel…."""
+    rank = len(stride)
+    kernel = w.shape[2:]
+    frames, channels = x.shape[:2]
+    spread = [
+        (n - 1) * s + d * (k - 1) + 1
+        for n, s, d, k in zip(x.shape[2:], stride, dilation, kernel, strict=True)
+    ]
+    per_in, per_out = channels // groups, w.shape[1]
+    wide = [n + extra for n, extra in zip(spread, output_padding, strict=True)]
+    out = np.zeros((frames, per_out * groups, *wide), np.int64)
+    for group in range(groups):
+        source = x[:, group * per_in : (group + 1) * per_in]
+        weights = w[group * per_in : (group + 1) * per_in]
+        for tap in itertools.product(*(range(k) for k in kernel)):
+            window = tuple(
+                slice(t * d, t * d + (n - 1) * s + 1, s)
+                for t, d, n, s in zip(tap, dilation, x.shape[2:], stride, strict=True)
+            )
+            part = np.moveaxis(
+                np.tensordot(source, weights[(slice(None), slice(None), *tap)], ([1], [0])), -1, 1
+            )
+            channel = slice(group * per_out, (group + 1) * per_out)
+            out[(slice(None), channel, *window)] += part
+    inner = tuple(
+        slice(begin, n - end)
+        for begin, end, n in zip(pads[:rank], pads[rank:], wide, strict=True)
+    )
+    return out[(slice(None), slice(None), *inner)]
+
+
+def dense(x: Int64, w: Int64) -> Int64:
+    """Return x[…, K] · w[O, K]ᵀ."""
+    return x @ w.T
+
+
+def window_sums(
+    x: Int64, kernel: Sequence[int], stride: Sequence[int], pads: Sequence[int]
+) -> Int64:
+    """Return the sum of the levels in each window; padding is level 0."""
+    channels = x.shape[1]
+    ones = np.ones((channels, 1, *kernel), np.int64)
+    return convolve(x, ones, stride, (1,) * len(kernel), pads, groups=channels)
+
+
+# --- output stages -------------------------------------------------------------------------------
+
+
+def count_thresholds(sums: Int64, thresholds: Int32, low: int, channel_axis: int = 1) -> Int64:
+    """Return low + the number of thresholds of the channel that are ≤ the sum.
+
+    ``thresholds`` is [C, n], ascending in each row: bias, batch norm, scales and clip are in it.
+    """
+    moved = np.moveaxis(sums, channel_axis, 0)
+    levels = np.empty_like(moved)
+    for channel, row in enumerate(thresholds):
+        levels[channel] = low + np.searchsorted(row, moved[channel], side="right")
+    return np.moveaxis(levels, 0, channel_axis)
+
+
+def requantize(  # noqa: PLR0913 - the constants of the stage, each by name
+    sums: Int64,
+    bias: Int32,
+    multiplier: Int32,
+    shift: Int32,
+    low: Int32,
+    high: Int32,
+    channel_axis: int = 1,
+) -> Int64:
+    """Return clamp(((sum + bias) · multiplier + 2^(shift−1)) >> shift, low, high), by channel.
+
+    0 < multiplier < 2^24 and 1 ≤ shift ≤ 47. The shift is arithmetic, so halves round up,
+    towards +∞.
+    """
+    shape = [1] * sums.ndim
+    shape[channel_axis] = -1
+    offset, factor, bits, least, most = (
+        np.asarray(v, np.int64).reshape(shape) for v in (bias, multiplier, shift, low, high)
+    )
+    half = np.left_shift(np.int64(1), bits - 1)
+    scaled = np.right_shift((sums + offset) * factor + half, bits)
+    return np.clip(scaled, least, most)
+
+
+def look_up(levels: Int64, table: Array, element: LevelType) -> Int64:
+    """Return table[level − smallest level of ``element``]."""
+    return table.astype(np.int64)[levels - element.minimum]
+
+
+# --- other operators -----------------------------------------------------------------------------
+
+
+def add(  # noqa: PLR0913 - two operands and three constants
+    a: Int64, b: Int64, multiplier_a: int, multiplier_b: int, shift: int, element: LevelType
+) -> Int64:
+    """Return clamp((a · multiplier_a + b · multiplier_b + 2^(shift−1)) >> shift)."""
+    scaled = (a * multiplier_a + b * multiplier_b + (1 << (shift - 1))) >> shift
+    return np.clip(scaled, element.minimum, element.maximum)
+
+
+def max_pool(
+    x: Int64,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pads: Sequence[int],
+) -> Int64:
+    """Return the largest level of each window; padding never wins."""
+    rank = len(kernel)
+    lowest = np.iinfo(np.int64).min
+    padded = pad(x, (0, 0, *pads[:rank], 0, 0, *pads[rank:]), lowest)
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    size = [
+        (n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, stride, strict=True)
+    ]
+    out = np.full((*x.shape[:2], *size), lowest, np.int64)
+    for tap in itertools.product(*(range(k) for k in kernel)):
+        window = tuple(
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip(tap, dilation, size, stride, strict=True)
+        )
+        np.maximum(out, padded[(slice(None), slice(None), *window)], out=out)
+    return out
+
+
+def pad(x: Int64, pads: Sequence[int], value: int = 0) -> Int64:
+    """Return x with ``pads`` (begins, then ends, of every axis) of ``value`` around it."""
+    rank = x.ndim
+    widths = tuple(zip(pads[:rank], pads[rank:], strict=True))
+    return np.pad(x, widths, constant_values=value)
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+
+def sum_bounds(w: Int64, element: LevelType) -> tuple[Int64, Int64]:
+    """Return, by output channel, the least and the greatest sum that any input can give.
+
+    ``w`` is [O, …]; the input's levels are those of ``element``, and 0 at padding.
+    """
+    flat = w.reshape(w.shape[0], -1)
+    low, high = min(element.minimum, 0), max(element.maximum, 0)
+    products = np.stack([flat * low, flat * high])
+    return products.min(axis=0).sum(axis=1), products.max(axis=0).sum(axis=1)

@@ -1,0 +1,1 @@
+"""Numerical building blocks of calibration and weight binning; knows neither ONNX nor a chip."""
