@@ -115,6 +115,13 @@ class Clamp(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bound(Node):
+    """min(max(x, low), high) by channel (axis 1); low and high are constants [C]."""
+
+    op: ClassVar[str] = "Bound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeakyRelu(Node):
     """x where x ≥ 0, else alpha · x."""
 

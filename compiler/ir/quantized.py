@@ -173,9 +173,10 @@ class Quantize(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dequantize(Node):
-    """Levels to float32: level · scale, by channel for accumulators; the scale is the input's."""
+    """Levels to float32: level · scale; the scale is the input's, along ``axis`` if by channel."""
 
     op: ClassVar[str] = "Dequantize"
+    axis: int = 1
 
 
 DEVICE_OPS = (

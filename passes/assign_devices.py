@@ -1,0 +1,90 @@
+"""Decide which nodes run on the chip, and say of every other one why it stays on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import networkx as nx
+
+from lowbitc.compiler.bits import Bits
+from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
+from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.graph import Graph, reads
+from lowbitc.compiler.manager import PassResult
+from lowbitc.passes.chains import LAYOUT, TABLES, WEIGHTED
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.ir.node import Node
+
+Findings = Callable[[Graph], Mapping[str, tuple[Diagnostic, ...]]]
+"""What a target says of each node of a folded graph; a node with no entry can run on it."""
+
+_NO_WORK = "LB290: nothing is multiplied here, so a crossing to the chip would not pay"
+_LAST = "LB291: only the CPU reads the result, which is exact there and costs next to nothing"
+_EXCLUDED = "LB292: lowbitc.toml keeps this layer on the CPU"
+
+
+@dataclass(frozen=True, slots=True)
+class AssignDevices:
+    """Fill ``Graph.host_reasons`` from the target's rules and the user's exclusions.
+
+    Beyond what the rules say, islands without weights go to the CPU, and so do layout changes and
+    table activations that only the CPU reads.
+    """
+
+    name: ClassVar[str] = "assign-devices"
+    findings: Findings
+    bits: Bits = Bits()
+
+    def run(self, graph: Graph) -> PassResult:
+        """Return the graph with a reason for every node that is not for the chip."""
+        raise_errors(self.bits.unmatched(graph.nodes))
+        found = self.findings(graph)
+        reasons = {name: _sentence(why[0]) for name, why in found.items() if why}
+        for node in graph.nodes:
+            if any(layer.on_host and layer.fits(node) for layer in self.bits.layers):
+                reasons.setdefault(node.name, _EXCLUDED)
+        _drop_islands(graph, reasons)
+        _drop_last(graph, reasons)
+        ordered = {n.name: reasons[n.name] for n in graph.nodes if n.name in reasons}
+        after = graph.replace(host_reasons=ordered)
+        return PassResult(after, ordered != dict(graph.host_reasons))
+
+
+def _sentence(why: Diagnostic) -> str:
+    return f"{why.code}: {why.message}" + (f" (found {why.found})" if why.found else "")
+
+
+def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
+    """Send connected device nodes without any weights back to the CPU."""
+    islands: nx.Graph[str] = nx.Graph()
+    makers = graph.producers()
+    device = {n.name for n in graph.nodes if n.name not in reasons}
+    islands.add_nodes_from(sorted(device))
+    for node in graph.nodes:
+        if node.name in device:
+            for value in reads(node):
+                maker = makers.get(value)
+                if maker is not None and maker.name in device:
+                    islands.add_edge(maker.name, node.name)
+    weighted = {n.name for n in graph.nodes if isinstance(n, WEIGHTED)}
+    for island in nx.connected_components(islands):
+        if not weighted & island:
+            reasons.update(dict.fromkeys(island, _NO_WORK))
+
+
+def _drop_last(graph: Graph, reasons: dict[str, str]) -> None:
+    """Send to the CPU what follows the last weights and costs the chip resolution."""
+    readers = graph.consumers()
+    for node in reversed(graph.nodes):
+        if node.name in reasons or not _is_light(node):
+            continue
+        after = [reader for value in node.outputs for reader in readers.get(value, [])]
+        if all(reader.name in reasons for reader in after):
+            reasons[node.name] = _LAST
+
+
+def _is_light(node: Node) -> bool:
+    return isinstance(node, (*LAYOUT, *TABLES, ops.ScaleShift))

@@ -1,0 +1,152 @@
+"""Choose the PACT clip of every activation from calibration data, in bounded memory.
+
+PACT (arXiv 1805.06085) quantizes y = clip(x, 0, α) in steps of α / (2^b − 1); here α is chosen
+after training, from a histogram of what the float network computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from lowbitc.compiler.bits import Bits
+from lowbitc.compiler.diagnostics import Diagnostic, error, raise_errors, warning
+from lowbitc.compiler.elements import Array, LevelType, signed
+from lowbitc.compiler.execute import FloatSession
+from lowbitc.compiler.ir.graph import Graph, Stage
+from lowbitc.compiler.ir.types import Clip
+from lowbitc.compiler.manager import PassResult
+from lowbitc.compiler.statistics.clips import minmax_clip, mse_clip, octav_clip, percentile_clip
+from lowbitc.compiler.statistics.histogram import Histogram
+from lowbitc.passes.plan_levels import Group, plan_levels
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.statistics.clips import ClipChoice
+
+Sample = Mapping[str, Array]
+Samples = Callable[[], Iterable[Sample]]
+"""Calibration data: each call starts over; one sample has the model's own input shapes."""
+
+METHODS = ("mse", "octav", "percentile", "minmax")
+_PERCENTILE = 99.99
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratePact:
+    """Fill ``Graph.clips`` for every value that holds levels on the chip.
+
+    One histogram of fixed size for each group of values; samples stream through and are not kept.
+    ``advance`` is told after each sample.
+    """
+
+    name: ClassVar[str] = "calibrate-pact"
+    samples: Samples
+    bits: Bits = Bits()
+    method: str = "mse"
+    threads: int = 0
+    advance: Callable[[], None] | None = None
+
+    def run(self, graph: Graph) -> PassResult:
+        """Return the graph with its clips, in stage CALIBRATED.
+
+        Raises CompileError LB301 when there is no sample, LB302 when values are not finite.
+        """
+        groups = plan_levels(graph, self.bits)
+        histograms, count = self._collect(graph, groups)
+        found: list[Diagnostic] = []
+        if count == 0 and groups:
+            found.append(
+                error(
+                    "LB301",
+                    "the calibration data is empty",
+                    found="0 samples",
+                    allowed="at least 1 sample; 128 or more are better",
+                    hint="give samples with --calib, or leave it out for a data-free calibration",
+                )
+            )
+        clips: dict[str, Clip] = {}
+        for group, histogram in zip(groups, histograms, strict=True):
+            found += _check(graph, group, histogram)
+            clip = choose_clip(group, histogram, self.method)
+            clips.update(dict.fromkeys(group.values, clip))
+        raise_errors(found)
+        after = graph.replace(clips=clips, stage=Stage.CALIBRATED)
+        return PassResult(after, changed=True, diagnostics=tuple(found))
+
+    def _collect(self, graph: Graph, groups: tuple[Group, ...]) -> tuple[list[Histogram], int]:
+        fetch = _worth_fetching(graph, groups)
+        session = FloatSession(graph, fetch=[v for held in fetch for v in held], threads=self.threads)
+        histograms = [Histogram.empty() for _ in groups]
+        count = 0
+        for sample in self.samples():
+            values = session.run(sample)
+            for index, held in enumerate(fetch):
+                for value in held:
+                    seen = sample[value] if value in sample else values[value]
+                    histograms[index] = histograms[index].add(np.asarray(seen, np.float32))
+            count += 1
+            if self.advance is not None:
+                self.advance()
+        return histograms, count
+
+
+def _worth_fetching(graph: Graph, groups: tuple[Group, ...]) -> list[tuple[str, ...]]:
+    """Return, by group, the values to look at: those not merely moved from another of the group."""
+    makers = graph.producers()
+    chosen: list[tuple[str, ...]] = []
+    for group in groups:
+        inside = set(group.values)
+        kept = [
+            value
+            for value in group.values
+            if value not in makers
+            or not any(source in inside for source in makers[value].inputs)
+        ]
+        chosen.append(tuple(kept))
+    return chosen
+
+
+def choose_clip(group: Group, histogram: Histogram, method: str) -> Clip:
+    """Choose the scale of a group, and its sign where the data decides."""
+    element = group.element
+    if group.measured and histogram.minimum < 0:
+        element = signed(element.bits)
+    choice = _by_method(histogram, element, method)
+    scale = choice.scale
+    if element.maximum * scale > group.limit > 0:
+        scale = group.limit / element.maximum
+    return Clip(element, float(np.float32(scale)))
+
+
+def _by_method(histogram: Histogram, element: LevelType, method: str) -> ClipChoice:
+    if method == "minmax":
+        return minmax_clip(histogram, element)
+    if method == "percentile":
+        return percentile_clip(histogram, element, _PERCENTILE)
+    if method == "octav":
+        return octav_clip(histogram, element)
+    return mse_clip(histogram, element)
+
+
+def _check(graph: Graph, group: Group, histogram: Histogram) -> Iterable[Diagnostic]:
+    makers = graph.producers()
+    sources = makers[group.values[0]].sources if group.values[0] in makers else ()
+    if histogram.nan_count or histogram.infinity_count:
+        yield error(
+            "LB302",
+            f"calibration gives values at {group.values[0]} that are not finite",
+            sources=sources,
+            found=f"{histogram.nan_count} NaN, {histogram.infinity_count} infinite",
+            allowed="finite values",
+            hint="look at the calibration data and at the model's weights before this layer",
+        )
+    elif histogram.count and histogram.minimum == histogram.maximum == 0.0:
+        yield warning(
+            "LB303",
+            f"{group.values[0]} is zero for every calibration sample",
+            sources=sources,
+            hint="the layer is dead, or the calibration data does not reach it",
+        )
