@@ -24,13 +24,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowbitc.compiler.statistics.arrays import Float64s, Int64s, Reals
+from lowbitc.compiler.elements import Array, Float32, Float64, Int64
 
 BIN_COUNT = 1 << 16
 _SIGN_BIN = 1 << 15
 _FIRST_NORMAL = 1 << 7
 """First bin of the normal numbers; what lies below (under 2^-126) counts as zero."""
 _FIRST_NON_FINITE = 0x7F80
+_SMALLEST_NORMAL = 2.0**-126
 _LARGEST_BIN_COUNT = (1 << 31) - 1
 _CHUNK = 1 << 18
 """Values binned at once: sums of squared offsets stay below 2^50, exact in float64."""
@@ -48,9 +49,9 @@ class Magnitudes:
     point of half width 0. No piece reaches past the largest magnitude.
     """
 
-    means: Float64s
-    half_widths: Float64s
-    counts: Float64s
+    means: Float64
+    half_widths: Float64
+    counts: Float64
     largest: float
 
 
@@ -62,9 +63,9 @@ class Histogram:
     Values of magnitude below 2^-126 count as zero.
     """
 
-    counts: Int64s
-    offsets: Int64s
-    squares: Int64s
+    counts: Int64
+    offsets: Int64
+    squares: Int64
     minimum: float
     maximum: float
     nan_count: int
@@ -114,9 +115,7 @@ class Histogram:
         for table in (counts, offsets, squares):
             table[_SIGN_BIN:] = 0
         low, high = max(self.minimum, 0.0), max(self.maximum, 0.0)
-        return Histogram(
-            counts, offsets, squares, low, high, self.nan_count, self.infinity_count
-        )
+        return Histogram(counts, offsets, squares, low, high, self.nan_count, self.infinity_count)
 
     def _side(self, sign_bin: int, largest: float) -> Magnitudes:
         half = slice(sign_bin + _FIRST_NORMAL, sign_bin + _FIRST_NON_FINITE)
@@ -147,15 +146,15 @@ class HistogramAccumulator:
 
     def __init__(self) -> None:
         """Start with no values."""
-        self._counts: Int64s = np.zeros(BIN_COUNT, np.int64)
-        self._offsets: Int64s = np.zeros(BIN_COUNT, np.int64)
-        self._squares: Int64s = np.zeros(BIN_COUNT, np.int64)
+        self._counts: Int64 = np.zeros(BIN_COUNT, np.int64)
+        self._offsets: Int64 = np.zeros(BIN_COUNT, np.int64)
+        self._squares: Int64 = np.zeros(BIN_COUNT, np.int64)
         self._minimum = math.inf
         self._maximum = -math.inf
         self._nan_count = 0
         self._infinity_count = 0
 
-    def add(self, values: Reals) -> None:
+    def add(self, values: Array) -> None:
         """Count every element of an array of any shape, rounded to float32.
 
         Raises OverflowError when a bin would hold 2^31 values.
@@ -192,7 +191,7 @@ class HistogramAccumulator:
             self._infinity_count,
         )
 
-    def _add_chunk(self, chunk: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+    def _add_chunk(self, chunk: Float32) -> None:
         low, high = float(chunk.min()), float(chunk.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             nan_count = int(np.isnan(chunk).sum())
@@ -206,21 +205,20 @@ class HistogramAccumulator:
         self._minimum = min(self._minimum, _flush(low))
         self._maximum = max(self._maximum, _flush(high))
         halves = chunk.view(np.uint16)
-        bins = halves[_HIGH::2]
-        offsets = halves[_LOW::2].astype(np.float64)
+        bins = halves[_HIGH::2].astype(np.intp)
         if chunk.size < _FEW:
-            index = bins.astype(np.intp)
             whole = halves[_LOW::2].astype(np.int64)
-            np.add.at(self._counts, index, 1)
-            np.add.at(self._offsets, index, whole)
-            np.add.at(self._squares, index, whole * whole)
+            np.add.at(self._counts, bins, 1)
+            np.add.at(self._offsets, bins, whole)
+            np.add.at(self._squares, bins, whole * whole)
             return
+        offsets = halves[_LOW::2].astype(np.float64)
         self._counts += np.bincount(bins, minlength=BIN_COUNT)
         self._offsets += np.bincount(bins, offsets, BIN_COUNT).astype(np.int64)
         self._squares += np.bincount(bins, offsets * offsets, BIN_COUNT).astype(np.int64)
 
 
-def histogram(values: Reals) -> Histogram:
+def histogram(values: Array) -> Histogram:
     """Give the histogram of one array."""
     accumulator = HistogramAccumulator()
     accumulator.add(values)
@@ -236,4 +234,4 @@ def merge(left: Histogram, right: Histogram) -> Histogram:
 
 
 def _flush(value: float) -> float:
-    return value if abs(value) >= sys.float_info.min * 2.0**896 else 0.0
+    return value if abs(value) >= _SMALLEST_NORMAL else 0.0
