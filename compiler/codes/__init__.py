@@ -1,7 +1,7 @@
 """Catalogue of diagnostic codes, one file an area.
 
-LB1xx reading, LB2xx target rules, LB3xx calibration, LB4xx quantization, LB5xx placement,
-LB6xx container, LB7xx data, LB9xx internal.
+LB1xx reading (LB19x running float graphs), LB2xx target rules, LB3xx calibration,
+LB4xx quantization, LB5xx placement, LB6xx container, LB7xx data, LB9xx internal.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from lowbitc.compiler.codes import (
     calibration,
     container,
     data,
+    execution,
     internal,
     placement,
     quantization,
@@ -18,7 +19,17 @@ from lowbitc.compiler.codes import (
 )
 from lowbitc.compiler.codes.code import Code
 
-_AREAS = (reading, target, calibration, quantization, placement, container, data, internal)
+_AREAS = (
+    reading,
+    execution,
+    target,
+    calibration,
+    quantization,
+    placement,
+    container,
+    data,
+    internal,
+)
 
 CATALOGUE: dict[str, Code] = {c.code: c for area in _AREAS for c in area.CODES}
 
