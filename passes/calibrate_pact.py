@@ -19,19 +19,18 @@ from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir.graph import Graph, Stage
 from lowbitc.compiler.ir.types import Clip
 from lowbitc.compiler.manager import PassResult
-from lowbitc.compiler.statistics.clips import minmax_clip, mse_clip, octav_clip, percentile_clip
-from lowbitc.compiler.statistics.histogram import Histogram
+from lowbitc.compiler.statistics.clips import clip_min_max, clip_mse, clip_octav, clip_percentile
+from lowbitc.compiler.statistics.histogram import HistogramAccumulator
 from lowbitc.passes.plan_levels import Group, plan_levels
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.statistics.clips import ClipChoice
+    from lowbitc.compiler.statistics.histogram import Histogram
 
 Sample = Mapping[str, Array]
 Samples = Callable[[], Iterable[Sample]]
 """Calibration data: each call starts over; one sample has the model's own input shapes."""
 
 METHODS = ("mse", "octav", "percentile", "minmax")
-_PERCENTILE = 99.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +78,18 @@ class CalibratePact:
     def _collect(self, graph: Graph, groups: tuple[Group, ...]) -> tuple[list[Histogram], int]:
         fetch = _worth_fetching(graph, groups)
         session = FloatSession(graph, fetch=[v for held in fetch for v in held], threads=self.threads)
-        histograms = [Histogram.empty() for _ in groups]
+        builders = [HistogramAccumulator() for _ in groups]
         count = 0
         for sample in self.samples():
             values = session.run(sample)
             for index, held in enumerate(fetch):
                 for value in held:
                     seen = sample[value] if value in sample else values[value]
-                    histograms[index] = histograms[index].add(np.asarray(seen, np.float32))
+                    builders[index].add(np.asarray(seen, np.float32))
             count += 1
             if self.advance is not None:
                 self.advance()
-        return histograms, count
+        return [builder.result() for builder in builders], count
 
 
 def _worth_fetching(graph: Graph, groups: tuple[Group, ...]) -> list[tuple[str, ...]]:
@@ -114,21 +113,20 @@ def choose_clip(group: Group, histogram: Histogram, method: str) -> Clip:
     element = group.element
     if group.measured and histogram.minimum < 0:
         element = signed(element.bits)
-    choice = _by_method(histogram, element, method)
-    scale = choice.scale
+    scale = _scale(histogram, element, method)
     if element.maximum * scale > group.limit > 0:
         scale = group.limit / element.maximum
     return Clip(element, float(np.float32(scale)))
 
 
-def _by_method(histogram: Histogram, element: LevelType, method: str) -> ClipChoice:
+def _scale(histogram: Histogram, element: LevelType, method: str) -> float:
     if method == "minmax":
-        return minmax_clip(histogram, element)
+        return clip_min_max(histogram, element).scale
     if method == "percentile":
-        return percentile_clip(histogram, element, _PERCENTILE)
+        return clip_percentile(histogram, element).scale
     if method == "octav":
-        return octav_clip(histogram, element)
-    return mse_clip(histogram, element)
+        return clip_octav(histogram, element).scale
+    return clip_mse(histogram, element).scale
 
 
 def _check(graph: Graph, group: Group, histogram: Histogram) -> Iterable[Diagnostic]:

@@ -1,0 +1,119 @@
+"""What a user may ask of a compilation, settled from arguments, lowbitc.toml and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lowbitc.compiler.config import FILE_NAME, Config, read_config
+from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
+from lowbitc.passes import bin_weights, calibrate_pact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lowbitc.compiler.bits import Bits
+    from lowbitc.compiler.datasets.opening import DataSource
+    from lowbitc.compiler.datasets.preprocess import Preprocess
+
+DEFAULT_BITS = "8/8/8"
+DEFAULT_TARGET = "lb1"
+DEFAULT_LIMIT = 512
+"""Most calibration samples that are looked at when nothing else is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settled options. ``calib`` is None for a calibration without data."""
+
+    bits: Bits
+    target: str
+    calib: DataSource | None
+    preprocess: Preprocess | None
+    shapes: Mapping[str, tuple[int | None, ...]]
+    clip: str
+    weights: str
+    limit: int
+    threads: int
+
+
+def settle(  # noqa: PLR0913 - one a setting
+    model: Path | None,
+    *,
+    calib: DataSource | None = None,
+    bits: str | None = None,
+    target: str | None = None,
+    config: Path | None = None,
+    shapes: Sequence[str] = (),
+    clip: str | None = None,
+    weights: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    threads: int = 0,
+) -> Options:
+    """Take arguments first, then ``lowbitc.toml``, then defaults.
+
+    Beside the model, ``lowbitc.toml`` and ``MODEL.calib.npz`` are used when they are there.
+    Raises CompileError LB730 or LB731.
+    """
+    beside = model.parent / FILE_NAME if model is not None else None
+    path = config or (beside if beside is not None and beside.exists() else None)
+    held = read_config(path) if path is not None else Config()
+    source = calib
+    if source is None and held.calib is not None and path is not None:
+        source = path.parent / held.calib if ":" not in held.calib else held.calib
+    if source is None and model is not None:
+        own = model.with_suffix(".calib.npz")
+        source = own if own.exists() else None
+    found: list[Diagnostic] = []
+    chosen_clip = clip or held.clip or "mse"
+    chosen_weights = weights or held.weights or "mse"
+    found += _one_of("clip", chosen_clip, calibrate_pact.METHODS)
+    found += _one_of("weights", chosen_weights, bin_weights.METHODS)
+    if found:
+        raise CompileError(found)
+    return Options(
+        bits=held.bits_or(bits, DEFAULT_BITS),
+        target=target or held.target or DEFAULT_TARGET,
+        calib=source,
+        preprocess=held.preprocess,
+        shapes=parse_shapes([*held.shapes, *shapes]),
+        clip=chosen_clip,
+        weights=chosen_weights,
+        limit=limit,
+        threads=threads,
+    )
+
+
+def parse_shapes(spelled: Iterable[str]) -> dict[str, tuple[int | None, ...]]:
+    """Read ``x=N,3,224,224``: names stand for the batch, which is bound to 1.
+
+    Raises CompileError LB731 when one is not spelled like that.
+    """
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    for text in spelled:
+        name, mark, dims = text.partition("=")
+        parts = [p.strip() for p in dims.split(",")] if dims else []
+        if not mark or not name or not parts or any(not _is_dim(p) for p in parts):
+            raise CompileError(
+                [
+                    error(
+                        "LB731",
+                        "a shape is not spelled NAME=D,D,…",
+                        found=repr(text),
+                        allowed="whole numbers from 1, or a name for the batch dimension",
+                        hint="for example --shape x=N,3,224,224",
+                    )
+                ]
+            )
+        shapes[name.strip()] = tuple(int(p) if p.isdecimal() else None for p in parts)
+    return shapes
+
+
+def _is_dim(text: str) -> bool:
+    return text.isidentifier() or (text.isdecimal() and int(text) > 0)
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> Iterable[Diagnostic]:
+    if value not in allowed:
+        yield error("LB731", f"unknown {name}", found=value, allowed=", ".join(allowed))
