@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def activation_table(graph: Graph, node: Node, source: Clip, target: Clip) -> Array:
     """Return the target's level for each level of the source, ascending from the smallest."""
     x = source.element.levels().astype(np.float64) * source.scale
-    return _levels(_function(graph, node, x), target)
+    return _levels(activation_values(graph, node, x), target)
 
 
 def rescale_table(source: Clip, target: Clip) -> Array:
@@ -36,7 +36,10 @@ def _levels(values: Float64, target: Clip) -> Array:
     return clipped.astype(target.element.dtype)
 
 
-def _function(graph: Graph, node: Node, x: Float64) -> Float64:  # noqa: C901, PLR0911 - one a class
+def activation_values(  # noqa: C901, PLR0911 - one branch a class
+    graph: Graph, node: Node, x: Float64
+) -> Float64:
+    """Return the activation's exact values."""
     if isinstance(node, CLIPS):
         low, high = clip_bounds(graph, node, 1)
         return np.clip(x, low, high)
@@ -71,4 +74,4 @@ def _sigmoid(x: Float64) -> Float64:
 
 
 def _erf(x: Float64) -> Float64:
-    return np.array([math.erf(v) for v in x.tolist()])
+    return np.array([math.erf(v) for v in x.reshape(-1).tolist()]).reshape(x.shape)

@@ -1,0 +1,66 @@
+"""Choose the clip of every activation without data, from estimated moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from lowbitc.compiler.bits import Bits
+from lowbitc.compiler.diagnostics import warning
+from lowbitc.compiler.ir.graph import Graph, Stage
+from lowbitc.compiler.ir.types import Clip
+from lowbitc.compiler.manager import PassResult
+from lowbitc.compiler.statistics.histogram import HistogramAccumulator
+from lowbitc.passes.calibrate_pact import choose_clip
+from lowbitc.passes.plan_levels import Group, plan_levels
+from lowbitc.passes.propagate_moments import Moments, propagate
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.statistics.histogram import Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateDataFree:
+    """Fill ``Graph.clips`` from batch-norm statistics and weights, and warn that it did.
+
+    ``known`` are moments of values that batch normalisation made in the imported graph.
+    """
+
+    name: ClassVar[str] = "calibrate-data-free"
+    known: Mapping[str, Moments]
+    bits: Bits = Bits()
+    method: str = "mse"
+
+    def run(self, graph: Graph) -> PassResult:
+        """Return the graph with its clips, in stage CALIBRATED."""
+        moments = propagate(graph, self.known)
+        clips: dict[str, Clip] = {}
+        for group in plan_levels(graph, self.bits):
+            clip = choose_clip(group, _histogram(graph, group, moments), self.method)
+            clips.update(dict.fromkeys(group.values, clip))
+        after = graph.replace(clips=clips, stage=Stage.CALIBRATED)
+        seen = sum(value in self.known for value in clips)
+        told = warning(
+            "LB310",
+            "calibrated without data: ranges are estimated from the weights"
+            + (f" and the statistics of {len(self.known)} batch norms" if self.known else ""),
+            found=f"{seen} of {len(clips)} activations have batch-norm statistics of their own",
+            hint="give samples with --calib; without them expect a lower accuracy, "
+            "the more so below 8 bits",
+        )
+        return PassResult(after, changed=True, diagnostics=(told,))
+
+
+def _histogram(graph: Graph, group: Group, moments: Mapping[str, Moments]) -> Histogram:
+    makers = graph.producers()
+    counted = HistogramAccumulator()
+    for value in group.values:
+        maker = makers.get(value)
+        points = moments[value].points()
+        if maker is not None and maker.op in {"Relu", "Clamp", "Bound"}:
+            points = np.clip(moments[maker.inputs[0]].points(), 0.0, group.limit)
+        counted.add(points)
+    return counted.result()
