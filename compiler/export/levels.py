@@ -40,10 +40,10 @@ def _dequantized(array: Array, held: TensorType, groups: int) -> Float32:
     levels = np.asarray(array, np.float32)
     scale = np.asarray(held.scale or (1.0,), np.float32)
     if scale.size == 1:
-        return np.asarray(levels * scale.reshape(()), np.float32)
+        return np.asarray(levels * scale[0], np.float32)
     rest = (1,) * (array.ndim - 2)
     if not groups:
-        return levels * scale.reshape(-1, *(1,) * (array.ndim - 1))
+        return levels * np.reshape(scale, (-1, *(1,) * (array.ndim - 1)))
     # Input channel i belongs to group i // (I / groups), and so do O / groups outputs.
-    rows = np.repeat(scale.reshape(groups, -1), array.shape[0] // groups, axis=0)
-    return levels * rows.reshape(*array.shape[:2], *rest)
+    rows = np.repeat(np.reshape(scale, (groups, -1)), array.shape[0] // groups, axis=0)
+    return levels * np.reshape(rows, (*array.shape[:2], *rest))

@@ -120,7 +120,7 @@ def _scale_shift(node: ops.ScaleShift, to: Writer) -> None:
             message = f"the {role} {value} of ScaleShift {node.name} is no constant"
             raise InternalError(message)
         array = to.arrays[value]
-        names.append(to.constant(f"{node.name}/{role}", array.reshape(-1, *spatial)))
+        names.append(to.constant(f"{node.name}/{role}", np.reshape(array, (-1, *spatial))))
     to.emit(node, "Add", (to.step(node, "Mul", (x, names[0])), names[1]))
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto, OperatorSetIdProto
 
-# The writers of operators register themselves when they are imported.
-from lowbitc.compiler.export import activations, host, shapes  # noqa: F401
+from lowbitc.compiler.export import activations, host, shapes
 from lowbitc.compiler.export.levels import float_constants
 from lowbitc.compiler.export.operators import write
 from lowbitc.compiler.export.opsets import choose_opset, ir_version, is_onnx, operators
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
+WRITERS = (activations, host, shapes)
+"""Their operators register themselves in ``write`` when they are imported."""
 PRODUCER = "lowbitc"
 PRODUCER_VERSION = "1"
 """Stays as it is while the same graph gives the same bytes."""
@@ -44,6 +45,11 @@ class Assembled:
 
     model: ModelProto
     constants: dict[str, Array]
+
+    @property
+    def constants_bytes(self) -> int:
+        """How large the constants are together."""
+        return sum(array.nbytes for array in self.constants.values())
 
     def whole(self) -> ModelProto:
         """Return the model with its constants; protobuf holds at most 2 GiB."""

@@ -119,8 +119,9 @@ def _product_keeps_rows(graph: Graph, node: Node, data: list[str]) -> bool:
     if data == [node.inputs[0]]:
         if isinstance(node, ops.Gemm):
             c = graph.shape(node.inputs[2]) if len(node.inputs) > 2 else ()  # noqa: PLR2004
-            return not node.trans_a and (len(c) < len(out) or c[0] == 1)
+            return not node.trans_a and (len(c) < len(out) or c[:1] == (1,))
         return isinstance(node, ops.Dense) or len(graph.shape(node.inputs[1])) == 2  # noqa: PLR2004
     # Matrices of which each sample has its own: the leading dimension counts them on both sides.
     y = graph.shape(node.inputs[1])
-    return isinstance(node, ops.MatMul) and len(x) == len(y) > 2 and y[0] == x[0]  # noqa: PLR2004
+    batched = len(x) == len(y) and len(x) > 2  # noqa: PLR2004
+    return isinstance(node, ops.MatMul) and batched and y[:1] == x[:1]

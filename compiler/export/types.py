@@ -14,17 +14,19 @@ UNDEFINED = PlainType("undefined")
 STRING = PlainType("string")
 
 
+def _numpy_name(number: int) -> str:
+    return str(helper.tensor_dtype_to_np_dtype(number))
+
+
 @functools.cache
 def _numbers() -> dict[str, int]:
     """Map every spelling of an element type, numpy's and ONNX's, to ONNX's number."""
-    found = {"undefined": TensorProto.UNDEFINED, "object": TensorProto.STRING}
+    found = {"undefined": int(TensorProto.UNDEFINED), "object": int(TensorProto.STRING)}
     for number in TensorProto.DataType.values():
-        if number == TensorProto.UNDEFINED:
-            continue
-        found[TensorProto.DataType.Name(number).lower()] = number
-        if number != TensorProto.STRING:
-            found[helper.tensor_dtype_to_np_dtype(number).name] = number
-    return {name: int(number) for name, number in found.items()}
+        if number not in {TensorProto.UNDEFINED, TensorProto.STRING}:
+            found[_numpy_name(number)] = int(number)
+        found[TensorProto.DataType.Name(number).lower()] = int(number)
+    return found
 
 
 @functools.cache
@@ -32,9 +34,7 @@ def plain_type(number: int) -> PlainType:
     """Return the element type with ONNX's ``number``, spelled as numpy does."""
     if number == TensorProto.UNDEFINED:
         return UNDEFINED
-    if number == TensorProto.STRING:
-        return STRING
-    return PlainType(helper.tensor_dtype_to_np_dtype(number).name)
+    return STRING if number == TensorProto.STRING else PlainType(_numpy_name(number))
 
 
 def onnx_number(element: PlainType) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def tensor_proto(name: str, array: Array) -> TensorProto:
     """Return a constant as ONNX has it."""
-    return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+    return numpy_helper.from_array(np.asarray(array, order="C"), name)
 
 
 class Writer:
