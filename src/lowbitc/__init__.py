@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from lowbitc._version import VERSION as __version__
+from typing import Final
+
+from lowbitc._version import VERSION
+
+__version__: Final = VERSION
 
 __all__ = ["__version__"]

@@ -1,0 +1,81 @@
+"""The outermost handler: an error leaves as findings on stderr and an exit code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lowbitc.cli import settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from lowbitc.compiler.diagnostics import Diagnostic
+
+
+class Boundary:
+    """A context in which errors become findings, and findings become an exit code.
+
+    What click or the interpreter handle themselves (wrong use, ctx.exit, Ctrl-C, a closed pipe)
+    passes through.
+    """
+
+    def __enter__(self) -> None:
+        """Enter the context."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Report ``error`` and leave with its code."""
+        del kind, trace
+        passes = (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError)
+        if not isinstance(error, Exception) or isinstance(error, passes):
+            return
+        from lowbitc.cli.exit_codes import exit_code
+        from lowbitc.cli.findings import show_failure
+        from lowbitc.compiler.diagnostics import Severity
+
+        found = diagnose(error)
+        code = exit_code(d.code for d in found if d.severity is Severity.ERROR)
+        show_failure(found, code)
+        if settings.current().debug:
+            import traceback
+
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        raise click.exceptions.Exit(code) from error
+
+
+def diagnose(error: Exception) -> tuple[Diagnostic, ...]:
+    """Return the findings that an error stands for."""
+    from lowbitc.compiler import diagnostics
+
+    if isinstance(error, diagnostics.CompileError):
+        return error.diagnostics
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            diagnostics.error(
+                "LB700",
+                f"{error.filename}: {error.strerror}",
+                hint="check the path, its permissions and the space left",
+            ),
+        )
+    return (
+        diagnostics.error(
+            "LB900",
+            f"internal error: {type(error).__name__}: {error}",
+            found=_place(error),
+            hint="run `lowbitc --debug` with the same command, and report what it prints",
+        ),
+    )
+
+
+def _place(error: Exception) -> str:
+    """Return the innermost file and line of ``error``."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

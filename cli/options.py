@@ -1,0 +1,105 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lowbitc.cli import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# Whether a file exists and can be read is found by its reader, whose findings have codes.
+FILE = click.Path(path_type=Path)
+
+
+def model_argument() -> Decorator:
+    """Take the float ONNX model."""
+    return click.argument("model", type=FILE, metavar="MODEL.onnx")
+
+
+def program_argument() -> Decorator:
+    """Take a compiled program."""
+    return click.argument("program", type=FILE, metavar="PROGRAM.lbc")
+
+
+def data_option() -> Decorator:
+    """Take labelled data."""
+    return click.option(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="An .npz, a folder of images with one subfolder a class, or package.module:function.",
+    )
+
+
+def limit_option() -> Decorator:
+    """Take an upper bound on the number of samples."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Use the first N samples only.",
+    )
+
+
+def threads_option() -> Decorator:
+    """Take the number of threads."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="N",
+        help="Threads to use; 0 is one a core. Results do not depend on it.",
+    )
+
+
+def target_option() -> Decorator:
+    """Take the name of a chip."""
+    return click.option(
+        "--target",
+        metavar="NAME",
+        help="The chip, lb1 unless lowbitc.toml names another; `lowbitc targets` lists them.",
+    )
+
+
+def shape_option() -> Decorator:
+    """Take shapes of inputs, as they are spelled."""
+    return click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        metavar="NAME=D,D,...",
+        help="An input's shape where the model leaves it open, as x=N,3,224,224; repeatable.",
+    )
+
+
+def config_option() -> Decorator:
+    """Take the configuration file."""
+    return click.option(
+        "--config",
+        type=FILE,
+        metavar="FILE",
+        help="Settings to use; lowbitc.toml beside the model when left out.",
+    )
+
+
+def format_option() -> Decorator:
+    """Take the format of the result."""
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(settings.FORMATS),
+        default="text",
+        show_default=True,
+        expose_value=False,
+        is_eager=True,
+        callback=settings.set_format,
+        help="How to print the result on stdout.",
+    )
