@@ -11,6 +11,8 @@ from lowbitc.compiler.diagnostics import InternalError
 from lowbitc.compiler.ir import ops
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from lowbitc.compiler.export.writer import Attribute, Writer
     from lowbitc.compiler.ir.node import Node
 
@@ -110,18 +112,30 @@ def _batch_norm(node: ops.BatchNorm, to: Writer) -> None:
     to.emit(node, "BatchNormalization", node.inputs, epsilon=node.epsilon)
 
 
+@write.register(ops.Bound)
+def _bound(node: ops.Bound, to: Writer) -> None:
+    x, *bounds = node.inputs
+    low, high = _by_channel(node, bounds, ("low", "high"), to)
+    to.emit(node, "Min", (to.step(node, "Max", (x, low)), high))
+
+
 @write.register(ops.ScaleShift)
 def _scale_shift(node: ops.ScaleShift, to: Writer) -> None:
-    x, a, b = node.inputs
-    spatial = (1,) * (len(to.graph.shape(x)) - 2)
-    names: list[str] = []
-    for role, value in (("scale", a), ("shift", b)):
+    x, *vectors = node.inputs
+    scale, shift = _by_channel(node, vectors, ("scale", "shift"), to)
+    to.emit(node, "Add", (to.step(node, "Mul", (x, scale)), shift))
+
+
+def _by_channel(
+    node: Node, values: Sequence[str], roles: Sequence[str], to: Writer
+) -> Iterator[str]:
+    """Add constants [C] in a shape that broadcasts along axis 1 of the node's input."""
+    spatial = (1,) * (len(to.graph.shape(node.inputs[0])) - 2)
+    for value, role in zip(values, roles, strict=True):
         if value not in to.arrays:
-            message = f"the {role} {value} of ScaleShift {node.name} is no constant"
+            message = f"the {role} {value} of {node.op} {node.name} is no constant"
             raise InternalError(message)
-        array = to.arrays[value]
-        names.append(to.constant(f"{node.name}/{role}", np.reshape(array, (-1, *spatial))))
-    to.emit(node, "Add", (to.step(node, "Mul", (x, names[0])), names[1]))
+        yield to.constant(f"{node.name}/{role}", np.reshape(to.arrays[value], (-1, *spatial)))
 
 
 @write.register(ops.ReduceMean)

@@ -66,6 +66,8 @@ def _operators(proto: NodeProto) -> Iterator[tuple[str, str]]:
 
 def _first_opset(node: Node) -> int:
     """Return the first operator set at which a typed operator can be written."""
+    if isinstance(node, ops.Bound):
+        return 8
     if isinstance(node, (ops.Erf, ops.Gelu)):
         return 9
     if isinstance(node, ops.Slice) and any(step != 1 for step in node.steps):

@@ -28,6 +28,7 @@ _ALONG_ROWS = (
     ops.GlobalMaxPool,
     ops.Relu,
     ops.Clamp,
+    ops.Bound,
     ops.LeakyRelu,
     ops.Elu,
     ops.Sigmoid,

@@ -39,7 +39,8 @@ class Writer:
         self.made: dict[str, Array] = {}
         self._taken = set(graph.types) | set(graph.constants) | set(graph.inputs)
         for node in graph.nodes:
-            self._taken.update(node.outputs)
+            # ONNX Runtime wants names of nodes to differ, and steps are named by their values.
+            self._taken.update((node.name, *node.outputs))
         self._counts: dict[str, int] = {}
 
     def fresh(self, wanted: str) -> str:
@@ -83,7 +84,7 @@ class Writer:
             op_type=op_type,
             input=inputs,
             output=outputs or node.outputs,
-            name=f"{node.name}/{op_type}" if outputs else node.name,
+            name=outputs[0] if outputs else node.name,
         )
         for name, value in sorted(attributes.items()):
             proto.attribute.append(helper.make_attribute(name, value))
