@@ -1,8 +1,8 @@
 """Quantize weights to levels, each output channel with its own scale.
 
 Two ways: SAWB (statistics-aware weight binning, SysML 2019) from the weights' moments, at 2 and 4
-bits; and the scale of least squared error. At 1 and 2 bits the odd levels compete with two's
-complement, and the smaller error wins.
+bits; and the scale of least squared error. Odd levels compete with two's complement up to 4 bits,
+and the smaller error wins.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lowbitc.compiler.bits import Bits
-from lowbitc.compiler.elements import LevelType, odd, signed
+from lowbitc.compiler.elements import odd, signed
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
-from lowbitc.compiler.statistics.sawb import bin_sawb
-from lowbitc.compiler.statistics.weight_scales import WeightLevels, mse_weight_levels
+from lowbitc.compiler.statistics import sawb
+from lowbitc.compiler.statistics.sawb import SAWB_UP_TO_BITS
+from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
 from lowbitc.passes.chains import WEIGHTED, first_layers, on_device
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 METHODS = ("mse", "sawb")
-_SAWB_WIDTHS = (2, 4)
-_ODD_WIDTHS = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +54,27 @@ class BinWeights:
                 continue
             weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
             width = self.bits.weight_bits(node, first=node.name in first)
-            levels, scale, element = self._bin(node, weights, width)
+            rows, restore = channel_rows(node, weights)
+            fit = bin_rows(rows, width, self.method)
+            levels = restore(fit.levels)
             wanted = f"{node.inputs[1]}.levels"
             name = fresh_name(wanted, types)
             constants[name] = levels
-            types[name] = TensorType(levels.shape, element, tuple(float(s) for s in scale))
+            scales = tuple(float(s) for s in fit.scales)
+            types[name] = TensorType(levels.shape, fit.levels_type, scales)
             nodes[node.name] = _with_weights(node, name)
         after = graph.replace(
             nodes=tuple(nodes.get(n.name, n) for n in graph.nodes), constants=constants, types=types
         ).pruned()
         return PassResult(after, changed=bool(nodes))
 
-    def _bin(self, node: Node, weights: Array, width: int) -> tuple[Int8, Float64, LevelType]:
-        rows, restore = channel_rows(node, weights)
-        chosen, element = bin_rows(rows, width, self.method)
-        return restore(chosen.levels), chosen.scale, element
 
-
-def bin_rows(rows: Float64, width: int, method: str) -> tuple[WeightLevels, LevelType]:
-    """Quantize weights [O, K], each row with its scale; return them and their alphabet."""
-    candidates = [signed(width)] if width not in _ODD_WIDTHS else [odd(width)]
-    if width in _ODD_WIDTHS and width > 1:
-        candidates.append(signed(width))
-    scored = []
-    for element in candidates:
-        if method == "sawb" and width in _SAWB_WIDTHS:
-            found = bin_sawb(rows, element)
-        else:
-            found = mse_weight_levels(rows, element)
-        scored.append((float(found.error.sum()), element.name, found, element))
-    _, _, best, element = min(scored, key=lambda entry: entry[:2])
-    return best, element
+def bin_rows(rows: Float64, width: int, method: str) -> WeightFit:
+    """Quantize weights [O, K], each row with its own scale, in the alphabet of smaller error."""
+    if method == "sawb" and 1 < width <= SAWB_UP_TO_BITS:
+        fits = [sawb.bin_weights(rows, levels) for levels in (signed(width), odd(width))]
+        return min(fits, key=lambda fit: float(fit.errors.sum()))
+    return fit_best_alphabet(rows, width)
 
 
 def channel_rows(
