@@ -82,6 +82,17 @@ class FloatSession:
         runs = [self._run_once(feed) for feed in _one_by_one(self.graph, feeds, count)]
         return {value: _joined(value, [run[value] for run in runs]) for value in self.outputs}
 
+    def arrays(self, feeds: Mapping[str, Value]) -> dict[str, Array]:
+        """Do as ``run`` does, for graphs all of whose outputs are tensors.
+
+        Raises CompileError LB192 where one is a sequence, a map or absent.
+        """
+        found = self.run(feeds)
+        arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+        others = [name for name in found if name not in arrays]
+        raise_errors(error("LB192", f"the output {name} is no tensor") for name in others)
+        return arrays
+
     def _run_once(self, feeds: Mapping[str, Value]) -> dict[str, Value]:
         found: dict[str, Value] = {**self._constants}
         found.update((value, feeds[value]) for value in self.outputs if value in self.graph.inputs)
