@@ -1,7 +1,7 @@
 """Clips for activations: what to keep of a histogram at a given number of levels.
 
 Every clip is a scale: value = level · scale. ``alpha`` is the magnitude of the outermost level,
-2^b − 1 steps for unsigned levels (the clip of PACT, Choi et al. 2018) and 2^(b−1) steps for
+2^b - 1 steps for unsigned levels (the clip of PACT, Choi et al. 2018) and 2^(b-1) steps for
 two's complement. Multiplying all values by a power of two multiplies scale and alpha by it
 exactly and leaves the relative numbers as they are. Where nothing can be represented (no
 values, only zeros, only values of a sign the levels do not have) the scale is 1.
@@ -40,7 +40,7 @@ _OCTAV_TOLERANCE = 1e-9
 class Clip:
     """A scale for one tensor and what it costs by the histogram it came from.
 
-    ``relative_error`` is E[(x − q(x))²] / E[x²], 0.0 when every value is zero;
+    ``relative_error`` is E[(x - q(x))²] / E[x²], 0.0 when every value is zero;
     ``clipped_share`` the share of all finite values beyond the outermost levels.
     """
 
@@ -111,7 +111,7 @@ def clip_mse(histogram: Histogram, levels: LevelType) -> Clip:
         high = float(fractions[max(index - 1, 0)])
         for _ in range(_ZOOMS):
             step = (high - low) / (_ZOOM_POINTS - 1)
-            finer = high - step * np.arange(_ZOOM_POINTS)
+            finer = high - step * np.arange(_ZOOM_POINTS, dtype=np.float64)
             found = squared_errors(histogram, whole * finer, levels)
             at = int(found.argmin())
             if found[at] < least:
@@ -124,8 +124,8 @@ def clip_mse(histogram: Histogram, levels: LevelType) -> Clip:
 def clip_octav(histogram: Histogram, levels: LevelType) -> Clip:
     """Choose the clip by the iteration of OCTAV (Sakr et al. 2022).
 
-    alpha ← E[|x|; |x| > alpha] / (c · P(0 < |x| ≤ alpha) + P(|x| > alpha)) with c = 4^−b / 3 for
-    signed and 4^−b / 12 for unsigned levels, from alpha = E[|x|] over the nonzero values. Exact
+    alpha ← E[|x|; |x| > alpha] / (c · P(0 < |x| ≤ alpha) + P(|x| > alpha)) with c = 4^-b / 3 for
+    signed and 4^-b / 12 for unsigned levels, from alpha = E[|x|] over the nonzero values. Exact
     zeros stay out, as a ReLU makes many. Finds the local minimum nearest zero; its noise
     model assumes a fine grid, so at 1 and 2 bits clip_mse is the better choice.
     """

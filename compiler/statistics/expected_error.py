@@ -1,9 +1,9 @@
 """What quantization would cost a histogram's values, in closed form.
 
 With t = x/s and n(t) the nearest level, limited to the top one, the squared error of a value
-is s²·(t − n)². Over a uniform piece within one level's cell its mean is r² + h²/3 (r: distance
+is s²·(t - n)². Over a uniform piece within one level's cell its mean is r² + h²/3 (r: distance
 of the piece's middle from the level, h: half width, both in steps). Over a piece that crosses
-cells it is (G(t + h) − G(t − h)) / 2h with the primitive G(t) = n/12 + (t − n)³/3.
+cells it is (G(t + h) - G(t - h)) / 2h with the primitive G(t) = n/12 + (t - n)³/3.
 """
 
 from __future__ import annotations

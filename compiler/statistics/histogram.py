@@ -21,10 +21,14 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compiler.elements import Array, Float32, Float64, Int64
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from lowbitc.compiler.elements import Array, Float32, Float64, Int64
 
 BIN_COUNT = 1 << 16
 _SIGN_BIN = 1 << 15
@@ -161,8 +165,12 @@ class HistogramAccumulator:
         """
         with np.errstate(over="ignore"):
             flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+        size = min(flat.size, _CHUNK)
+        bins, offsets = np.empty(size, np.intp), np.empty(size, np.float64)
         for start in range(0, flat.size, _CHUNK):
-            self._add_chunk(flat[start : start + _CHUNK])
+            chunk = self._finite(flat[start : start + _CHUNK])
+            if chunk.size:
+                self._count(chunk, bins[: chunk.size], offsets[: chunk.size])
         if flat.size and int(self._counts.max()) > _LARGEST_BIN_COUNT:
             message = "a histogram bin would hold 2^31 values; calibrate on fewer samples"
             raise OverflowError(message)
@@ -191,7 +199,8 @@ class HistogramAccumulator:
             self._infinity_count,
         )
 
-    def _add_chunk(self, chunk: Float32) -> None:
+    def _finite(self, chunk: Float32) -> Float32:
+        """Note the extremes, count NaN and infinities and leave them out."""
         low, high = float(chunk.min()), float(chunk.max())
         if not (math.isfinite(low) and math.isfinite(high)):
             nan_count = int(np.isnan(chunk).sum())
@@ -199,23 +208,28 @@ class HistogramAccumulator:
             self._nan_count += nan_count
             self._infinity_count += chunk.size - finite.size - nan_count
             if finite.size == 0:
-                return
+                return finite
             chunk = finite
             low, high = float(chunk.min()), float(chunk.max())
         self._minimum = min(self._minimum, _flush(low))
         self._maximum = max(self._maximum, _flush(high))
+        return chunk
+
+    def _count(self, chunk: Float32, bins: npt.NDArray[np.intp], offsets: Float64) -> None:
+        """Add finite values to the tables; ``bins`` and ``offsets`` are room to work in."""
         halves = chunk.view(np.uint16)
-        bins = halves[_HIGH::2].astype(np.intp)
+        bins[:] = halves[_HIGH::2]
         if chunk.size < _FEW:
             whole = halves[_LOW::2].astype(np.int64)
             np.add.at(self._counts, bins, 1)
             np.add.at(self._offsets, bins, whole)
             np.add.at(self._squares, bins, whole * whole)
             return
-        offsets = halves[_LOW::2].astype(np.float64)
+        offsets[:] = halves[_LOW::2]
         self._counts += np.bincount(bins, minlength=BIN_COUNT)
         self._offsets += np.bincount(bins, offsets, BIN_COUNT).astype(np.int64)
-        self._squares += np.bincount(bins, offsets * offsets, BIN_COUNT).astype(np.int64)
+        offsets *= offsets
+        self._squares += np.bincount(bins, offsets, BIN_COUNT).astype(np.int64)
 
 
 def histogram(values: Array) -> Histogram:
