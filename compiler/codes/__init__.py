@@ -1,7 +1,7 @@
 """Catalogue of diagnostic codes, one file an area.
 
 LB1xx reading (LB19x running float graphs), LB2xx target rules, LB3xx calibration,
-LB4xx quantization, LB5xx placement, LB6xx container, LB7xx data, LB9xx internal.
+LB4xx quantization (LB42x folding), LB5xx placement, LB6xx container, LB7xx data, LB9xx internal.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from lowbitc.compiler.codes import (
     container,
     data,
     execution,
+    folding,
     internal,
     placement,
     quantization,
@@ -28,6 +29,7 @@ _AREAS = (
     placement,
     container,
     data,
+    folding,
     internal,
 )
 

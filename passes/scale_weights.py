@@ -1,0 +1,115 @@
+"""Take an affine map into the weights and bias of the layer before or behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowbitc.compiler.ir import ops
+from lowbitc.passes.commute import Blocked
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Float64
+    from lowbitc.passes.affine import Affine
+    from lowbitc.passes.edit import Edit
+
+    Weighted = ops.Conv | ops.ConvTranspose | ops.Dense
+
+WEIGHTED = (ops.Conv, ops.ConvTranspose, ops.Dense)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Weights in the node's layout, and its bias [O]; float64 until they are stored."""
+
+    weights: Float64
+    bias: Float64
+
+
+def channel_axis(edit: Edit, node: Weighted, value: str) -> int:
+    """Return the axis of channels in a value that a layer reads or makes."""
+    return len(edit.shape(value) or (0, 0)) - 1 if isinstance(node, ops.Dense) else 1
+
+
+def scaled_output(edit: Edit, node: Weighted, affine: Affine) -> Parameters | Blocked:
+    """Return parameters with which a layer does what it and ``affine`` behind it did."""
+    held = _parameters(edit, node)
+    if isinstance(held, Blocked):
+        return held
+    size = held.bias.shape[0]
+    vectors = affine.along(channel_axis(edit, node, node.outputs[0]), size)
+    if vectors is None:
+        return Blocked(f"the map does not go by {node.name}'s output channels")
+    scale, shift = vectors
+    tail = (1,) * (held.weights.ndim - 2)
+    if isinstance(node, ops.ConvTranspose):
+        by_input = np.repeat(scale.reshape(node.groups, -1), _inputs_per_group(node, held), axis=0)
+        weights = held.weights * by_input.reshape(*held.weights.shape[:2], *tail)
+    else:
+        weights = held.weights * scale.reshape(-1, 1, *tail)
+    return Parameters(weights, held.bias * scale + shift)
+
+
+def scaled_input(edit: Edit, node: Weighted, affine: Affine) -> Parameters | Blocked:
+    """Return parameters with which a layer does what ``affine`` and then it did.
+
+    A shift goes into the bias only where no output sees the border: padding stays zero.
+    """
+    held = _parameters(edit, node)
+    if isinstance(held, Blocked):
+        return held
+    weights, bias = held.weights, held.bias
+    groups = 1 if isinstance(node, ops.Dense) else node.groups
+    transposed = isinstance(node, ops.ConvTranspose)
+    channels = weights.shape[0] if transposed else weights.shape[1] * groups
+    vectors = affine.along(channel_axis(edit, node, node.inputs[0]), channels)
+    if vectors is None:
+        return Blocked(f"the map does not go by {node.name}'s input channels")
+    scale, shift = vectors
+    if affine.shifts and transposed:
+        return Blocked(f"{node.name} adds up fewer inputs at some places than at others")
+    if affine.shifts and isinstance(node, ops.Conv) and any(node.pads):
+        return Blocked(f"{node.name} pads its input with zeros, which a shift would have to move")
+    tail = (1,) * (weights.ndim - 2)
+    if transposed:
+        return Parameters(weights * scale.reshape(-1, 1, *tail), bias)
+    per_group = weights.reshape(groups, -1, *weights.shape[1:])
+    moved = per_group * shift.reshape(groups, 1, -1, *tail)
+    bias = bias + moved.sum(axis=tuple(range(2, moved.ndim))).reshape(-1)
+    scaled = per_group * scale.reshape(groups, 1, -1, *tail)
+    return Parameters(scaled.reshape(weights.shape), bias)
+
+
+def store(edit: Edit, node: Weighted, parameters: Parameters) -> Weighted:
+    """Return the node with copies of its constants that hold ``parameters``, as float32."""
+    names = [edit.add_constant(node.inputs[1], parameters.weights.astype(np.float32))]
+    if np.any(parameters.bias != 0) or _has_bias(node):
+        wanted = node.inputs[2] if _has_bias(node) else f"{node.name}.bias"
+        names.append(edit.add_constant(wanted, parameters.bias.astype(np.float32)))
+    return dataclasses.replace(node, inputs=(node.inputs[0], *names))
+
+
+def _has_bias(node: Weighted) -> bool:
+    return len(node.inputs) > 2 and bool(node.inputs[2])  # noqa: PLR2004 - x, w, b
+
+
+def _inputs_per_group(node: ops.ConvTranspose, held: Parameters) -> int:
+    return held.weights.shape[0] // node.groups
+
+
+def _parameters(edit: Edit, node: Weighted) -> Parameters | Blocked:
+    weights = edit.constant(node.inputs[1])
+    if weights is None:
+        return Blocked(f"{node.name} computes its weights at run time")
+    held = np.asarray(weights, np.float64)
+    transposed = isinstance(node, ops.ConvTranspose)
+    outputs = held.shape[1] * node.groups if transposed else held.shape[0]
+    if not _has_bias(node):
+        return Parameters(held, np.zeros(outputs))
+    bias = edit.constant(node.inputs[2])
+    if bias is None:
+        return Blocked(f"{node.name} computes its bias at run time")
+    return Parameters(held, np.asarray(bias, np.float64))
