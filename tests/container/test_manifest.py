@@ -88,6 +88,11 @@ def test_nesting_is_bounded_alike_when_writing_and_reading() -> None:
         decode_manifest(deepest.replace(b"0", b"[]"))
 
 
+def test_a_long_run_of_digits_is_refused_before_it_is_converted() -> None:
+    with pytest.raises(ManifestError, match="an integer of 4000 digits"):
+        decode_manifest(b'{"a":' + b"9" * 4000 + b"}")
+
+
 def test_brackets_inside_strings_are_not_nesting() -> None:
     manifest = {"a": "[" * 100 + '"{\\' * 100, "b": "\\"}
     assert decode_manifest(encode_manifest(manifest)) == manifest

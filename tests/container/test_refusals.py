@@ -153,6 +153,12 @@ def test_an_absurd_number_of_sections_is_refused_before_memory_is_asked_for(
     assert peak < 1 << 18
 
 
+def test_more_sections_than_a_program_may_have_are_refused(raw: bytes, refuse: Refuse) -> None:
+    (finding,) = refuse(_put(_put(raw, "<Q", 16, 1 << 30), "<I", 12, (1 << 16) + 1))
+    assert finding.code == "LB604"
+    assert "65537 sections" in finding.found
+
+
 @pytest.mark.parametrize("major", [0, 2, 65535])
 def test_another_major_version_asks_for_an_update(
     raw: bytes, refuse: Refuse, reseal: Reseal, major: int

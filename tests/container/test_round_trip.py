@@ -57,6 +57,7 @@ def test_the_order_in_which_sections_come_does_not_matter(
     first = container_bytes(Container({}, tuple(sections)))
     second = container_bytes(Container({}, tuple(reversed(sections))))
     assert first == second
+    assert read_container(first) == Container({}, tuple(sections))
     assert {(s.kind, s.number): bytes(s.data) for s in read_container(first).sections} == content
 
 

@@ -132,8 +132,9 @@ write_container(sys.argv[1], new)
 """
     assert _run(script, old).returncode == -9
     assert old.read_bytes() == container_bytes(_OLD)
-    beside = [path.name for path in old.parent.iterdir() if path != old]
-    assert all(name.startswith(".lbc-") and name.endswith(".tmp") for name in beside)
+    (beside,) = (path.name for path in old.parent.iterdir() if path != old)
+    assert beside.startswith(".lbc-")
+    assert beside.endswith(".tmp")
     write_container(old, _NEW)
     assert read_container(old) == _NEW
 
