@@ -1,0 +1,155 @@
+"""Which convolution algorithm a layer runs, and the bounds that make it exact.
+
+Every choice is proved from the layer's own weights and its input's range of levels: nothing
+saturates or wraps that the result depends on.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lowbitc.targets.native.window import Window
+
+Int64 = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.int8]
+
+_INT16_MIN, _INT16_MAX = -32768, 32767
+_INT32_MAX = 2**31 - 1
+_TILE_BYTES_PER_CYCLE = 6  # weights streamed from the last cache level
+_MIN_CHUNK = 4  # below this many quads, widening int16 sums costs more than they save
+
+
+class Algorithm(enum.IntEnum):
+    """How the kernels compute a convolution's accumulators."""
+
+    GEMM16 = 0
+    GEMM8 = 1
+    DEPTHWISE = 2
+    WINOGRAD2 = 3
+    WINOGRAD4 = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An algorithm, its parameters, and why it is exact."""
+
+    algorithm: Algorithm
+    reason: str
+    chunk: int = 1
+    narrow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """What the choice depends on besides weights: channels, groups, window and output size."""
+
+    channels: int
+    outputs: int
+    height: int
+    width: int
+    groups: int
+    window: Window
+
+
+def accumulator_bounds(weights: Weights, lo: int, hi: int) -> tuple[Int64, Int64]:
+    """Return each output channel's smallest and largest partial sum for levels in [lo, hi].
+
+    Level 0 counts as possible, because padding is.
+    """
+    flat = weights.reshape(weights.shape[0], -1).astype(np.int64)
+    positive = np.maximum(flat, 0).sum(axis=1)
+    negative = np.minimum(flat, 0).sum(axis=1)
+    low, high = min(lo, 0), max(hi, 0)
+    return positive * low + negative * high, positive * high + negative * low
+
+
+def choose_algorithm(
+    shape: LayerShape, weights: Weights, lo: int, hi: int, *, fast: bool, batch: int
+) -> Choice:
+    """Choose the fastest algorithm whose exactness follows from weights and levels.
+
+    ``weights`` is [out, kh, kw, in / groups]; ``fast`` says that the path has the SIMD kernels.
+    """
+    low, high = accumulator_bounds(weights, lo, hi)
+    largest = int(max(-low.min(), high.max()))
+    if shape.groups == shape.channels == shape.outputs and shape.groups > 1:
+        narrow = fast and -int(low.min()) <= -_INT16_MIN and int(high.max()) <= _INT16_MAX
+        reason = (
+            f"sums stay within {int(low.min())}..{int(high.max())}, in int16"
+            if narrow
+            else "int16 pairs, int32 sums"
+        )
+        return Choice(Algorithm.DEPTHWISE, reason, narrow=narrow)
+    if not fast:
+        return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
+    winograd = _winograd(shape, largest, batch)
+    if winograd is not None:
+        return winograd
+    chunk = safe_chunk(weights, lo, hi)
+    if chunk >= _MIN_CHUNK and 256 * int(np.abs(weights.astype(np.int64)).sum()) <= _INT32_MAX * (
+        weights.shape[0]
+    ):
+        reason = f"int16 sums of {chunk} quads cannot overflow for these weights"
+        return Choice(Algorithm.GEMM8, reason, chunk=chunk)
+    return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
+
+
+def safe_chunk(weights: Weights, lo: int, hi: int) -> int:
+    """Return how many quads of products an int16 lane may sum without saturating; 0 if none.
+
+    A lane sums one pair of each quad along K. Signed levels are offset by 128 to be unsigned.
+    """
+    flat = weights.reshape(weights.shape[0], -1)
+    outputs, depth = flat.shape
+    largest = max(hi, 0) if lo >= 0 else hi + 128
+    quads = -(-depth // 4)
+    padded = np.zeros((outputs, quads * 4), np.int32)
+    padded[:, :depth] = flat
+    lanes = padded.reshape(outputs, quads, 2, 2)
+    positive = np.maximum(lanes, 0).sum(axis=3)
+    negative = np.minimum(lanes, 0).sum(axis=3)
+    best = 0
+    chunk = 1
+    while True:
+        chunk = min(chunk, quads)
+        starts = np.arange(0, quads, chunk)
+        high = int(np.add.reduceat(positive, starts, axis=1).max()) * largest
+        low = int(np.add.reduceat(negative, starts, axis=1).min()) * largest
+        if high > _INT16_MAX or low < _INT16_MIN:
+            return best
+        best = chunk
+        if chunk == quads:
+            return best
+        chunk = chunk * 2 if chunk < 4 else chunk + chunk // 2
+
+
+def _winograd(shape: LayerShape, largest: int, batch: int) -> Choice | None:
+    """Return Winograd's algorithm if it applies, is exact and pays."""
+    window = shape.window
+    applies = (
+        window.kernel == (3, 3)
+        and window.stride == window.dilation == (1, 1)
+        and shape.groups == 1
+        and min(shape.channels, shape.outputs) >= 16
+        and min(shape.height, shape.width) >= 4
+    )
+    if not applies:
+        return None
+    cost = {}
+    for m, headroom in ((2, 4), (4, 64)):
+        if headroom * largest <= _INT32_MAX:
+            positions = (m + 2) ** 2
+            tiles = -(-shape.height // m) * -(-shape.width // m)
+            cost[m] = batch * tiles * positions / 32 + positions * 2 / _TILE_BYTES_PER_CYCLE
+    if not cost:
+        return None
+    m = min(cost, key=lambda tile: cost[tile])
+    scale = {2: 4, 4: 64}[m]
+    return Choice(
+        Algorithm.WINOGRAD2 if m == 2 else Algorithm.WINOGRAD4,
+        f"Winograd F({m}x{m}, 3x3) modulo 2^32: {scale} x {largest} stays below 2^31",
+    )

@@ -1,0 +1,84 @@
+/* What an instruction-set path provides, and the records its kernels read.
+ *
+ * A path is a table of functions. All paths give the same integers; they differ in speed only.
+ * Activations are bytes, NHWC. Accumulators are int32, in tiles of up to `rows` pixels by 16
+ * channels with a row stride of TILE_N.
+ */
+#ifndef LOWBITC_PATH_H
+#define LOWBITC_PATH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TILE_N = 16, MAX_ROWS = 12, SLACK = 256, MAX_TAPS = 1024 };
+
+/* How a channel's accumulator becomes a level. Larger is slower; a panel takes its largest. */
+enum { FORM_FLOAT = 0, FORM_EXACT = 1, FORM_COUNT = 2, FORM_RAW = 3 };
+
+/* Output stage. Every per-channel array is padded by TILE_N entries. */
+typedef struct {
+    int is_signed, raw, count, lowest;
+    const uint8_t *low, *high;                /* each channel's range of levels */
+    const float *scale, *offset;              /* FORM_FLOAT: rne(acc * scale + offset) */
+    const int64_t *mult, *round, *shift;      /* FORM_EXACT: (((acc + bias) * mult + round) >> shift) + base */
+    const int32_t *bias, *base;               /*             of acc clamped to [acc_lo, acc_hi] */
+    const int32_t *acc_lo, *acc_hi;
+    const int32_t *below;                     /* FORM_COUNT: lowest + number of [count][stride] below acc */
+    ptrdiff_t stride;
+    const uint8_t *form;                      /* per channel */
+    const uint8_t *table;                     /* 256 entries, indexed by the level's byte, or NULL */
+} Stage;
+
+enum { ADD_INT16 = 0, ADD_FLOAT = 1, ADD_TABLE = 2 };
+
+/* Residual Add of two byte streams; each form was proved on all 65,536 pairs. */
+typedef struct {
+    int form, lo, hi, a_signed, b_signed, out_signed;
+    int32_t ma, mb, round, shift;             /* ADD_INT16: (a * ma + b * mb + round) >> shift */
+    float fa, fb, offset;                     /* ADD_FLOAT: rne(a * fa + b * fb + offset) */
+    const uint8_t *pairs;                     /* [a byte][b byte]: always there */
+    const uint8_t *table;
+} Add;
+
+/* A depthwise tile: `taps` offsets into padded int16 lines of 16 channels. */
+typedef struct {
+    const int16_t *weights;                   /* [ceil(taps / 2)][32] pairs, or [taps][16] when narrow */
+    const int32_t *offsets;                   /* elements from the first tap */
+    int taps, narrow;                         /* narrow: sums proved to fit int16 */
+} Depthwise;
+
+typedef struct {
+    const char *name;
+    int mr;      /* rows of a GEMM tile */
+    int fast;    /* whether FORM_FLOAT, Winograd and the packed int8 GEMM are worth it */
+    /* c[rows][TILE_N] = a[rows][2 * pairs] . w[pairs][nr][2], nr is 8 or 16 */
+    void (*gemm16)(int32_t *c, const int16_t *a, ptrdiff_t lda, const int16_t *w, int pairs, int rows, int nr);
+    /* c[rows][TILE_N] = init[nr] + a[rows][4 * quads] . w[quads][nr][4]; int16 sums of `chunk` quads are safe */
+    void (*gemm8)(int32_t *c, const uint8_t *a, ptrdiff_t lda, const int8_t *w, const int32_t *init, int quads,
+                  int chunk, int rows, int nr);
+    void (*stage)(const Stage *s, int form, int channel, int n, const int32_t *acc, int rows, uint8_t *out,
+                  ptrdiff_t ldo);
+    /* out = add(a, b); out may be a */
+    void (*add)(const Add *op, const uint8_t *a, const uint8_t *b, uint8_t *out, size_t n);
+    /* int16 from bytes; may write up to 15 entries too many and read up to 15 bytes too many */
+    void (*expand)(int16_t *out, const uint8_t *in, size_t n, int is_signed);
+    /* int16 [n][TILE_N] from n pixels `stride` bytes apart; reads whole tiles */
+    void (*line)(int16_t *out, const uint8_t *in, ptrdiff_t stride, int n, int is_signed);
+    void (*flip)(uint8_t *out, const uint8_t *in, size_t n, uint8_t mask); /* out = in ^ mask, same overrun */
+    void (*depthwise)(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, int32_t *acc);
+    void (*maximum)(uint8_t *out, const uint8_t *in, size_t n, int is_signed);
+    void (*sum)(int32_t *out, const uint8_t *in, size_t n, int is_signed);
+    void (*lookup)(uint8_t *data, size_t n, const uint8_t *table);
+    uint64_t (*nonzero)(const uint8_t *in, size_t n);
+    /* Winograd F(m x m, 3 x 3), m = 2 or 4, index m / 4; NULL where direct convolution is used */
+    void (*wino_in[2])(int16_t *v, ptrdiff_t position, const uint8_t *const *pixels, int channels, int is_signed);
+    void (*wino_out[2])(const int32_t *m, ptrdiff_t position, int32_t *y);
+} Path;
+
+static inline int imin(int a, int b) { return a < b ? a : b; }
+static inline int imax(int a, int b) { return a > b ? a : b; }
+static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
+
+#endif

@@ -1,0 +1,137 @@
+/* A process-wide thread pool for short parallel loops.
+ *
+ * Threads are made once, spin briefly between loops and then sleep. A loop's tasks are claimed one by
+ * one; the caller works too and waits only for claimed tasks, never for a sleeping thread.
+ */
+#ifndef LOWBITC_POOL_H
+#define LOWBITC_POOL_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum { MAX_THREADS = 64, TASK_BITS = 20, MAX_TASKS = (1 << TASK_BITS) - 1, SPINS = 4000 };
+
+typedef void Task(void *context, int task, int thread);
+
+static struct {
+    pthread_mutex_t owner, sleep;
+    pthread_cond_t wake;
+    int threads;                /* helpers that exist, besides the caller */
+    atomic_int wanted;          /* helpers that may work on the current loop */
+    atomic_int sleepers;
+    _Atomic uint64_t ticket;    /* loop number | number of tasks | next task */
+    atomic_int finished;
+    Task *_Atomic function;
+    void *_Atomic context;
+} pool = {.owner = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+static inline void pool_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static inline int ticket_left(uint64_t t) { return (t & MAX_TASKS) < (t >> TASK_BITS & MAX_TASKS); }
+
+/* Claim and run tasks until none is left. The claim succeeds only if the ticket is unchanged, so
+ * function and context, written before the ticket, belong to it. */
+static int pool_work(int thread) {
+    int did = 0;
+    uint64_t t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+    while (ticket_left(t) && thread <= atomic_load_explicit(&pool.wanted, memory_order_relaxed)) {
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &t, t + 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        Task *function = atomic_load_explicit(&pool.function, memory_order_relaxed);
+        function(atomic_load_explicit(&pool.context, memory_order_relaxed), (int)(t & MAX_TASKS), thread);
+        atomic_fetch_add_explicit(&pool.finished, 1, memory_order_release);
+        did = 1;
+        t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+    }
+    return did;
+}
+
+static int pool_has_work(int thread) {
+    return thread <= atomic_load_explicit(&pool.wanted, memory_order_relaxed) &&
+           ticket_left(atomic_load_explicit(&pool.ticket, memory_order_acquire));
+}
+
+static void *pool_thread(void *argument) {
+    const int thread = (int)(intptr_t)argument;
+    for (int idle = 0;;) {
+        if (pool_has_work(thread)) {
+            if (pool_work(thread)) idle = 0;
+        } else if (idle < SPINS) {
+            idle++;
+            pool_relax();
+        } else {
+            pthread_mutex_lock(&pool.sleep);
+            atomic_fetch_add(&pool.sleepers, 1);
+            while (!pool_has_work(thread)) pthread_cond_wait(&pool.wake, &pool.sleep);
+            atomic_fetch_sub(&pool.sleepers, 1);
+            pthread_mutex_unlock(&pool.sleep);
+            idle = 0;
+        }
+    }
+    return NULL;
+}
+
+/* Take the pool for a run with `threads` threads; return how many there are, the caller included. */
+static int pool_acquire(int threads) {
+    pthread_mutex_lock(&pool.owner);
+    if (threads > MAX_THREADS) threads = MAX_THREADS;
+    while (pool.threads < threads - 1) {
+        pthread_t handle;
+        if (pthread_create(&handle, NULL, pool_thread, (void *)(intptr_t)(pool.threads + 1)) != 0) break;
+        pthread_detach(handle);
+        pool.threads++;
+    }
+    if (threads > pool.threads + 1) threads = pool.threads + 1;
+    atomic_store(&pool.wanted, threads - 1);
+    return threads;
+}
+
+static void pool_release(void) {
+    atomic_store(&pool.wanted, 0);
+    pthread_mutex_unlock(&pool.owner);
+}
+
+/* Run function(context, 0 .. tasks - 1, thread) and return when all are done. */
+static void pool_for(Task *function, void *context, int tasks, int threads) {
+    if (threads <= 1 || tasks <= 1) {
+        for (int i = 0; i < tasks; i++) function(context, i, 0);
+        return;
+    }
+    atomic_store_explicit(&pool.function, function, memory_order_relaxed);
+    atomic_store_explicit(&pool.context, context, memory_order_relaxed);
+    atomic_store_explicit(&pool.finished, 0, memory_order_relaxed);
+    const uint64_t loop = (atomic_load(&pool.ticket) >> (2 * TASK_BITS)) + 1;
+    atomic_store(&pool.ticket, loop << (2 * TASK_BITS) | (uint64_t)tasks << TASK_BITS);
+    if (atomic_load(&pool.sleepers) > 0) {
+        pthread_mutex_lock(&pool.sleep);
+        pthread_cond_broadcast(&pool.wake);
+        pthread_mutex_unlock(&pool.sleep);
+    }
+    pool_work(0);
+    for (int spins = 0; atomic_load_explicit(&pool.finished, memory_order_acquire) < tasks; spins++) {
+        if (spins < SPINS) pool_relax();
+        else sched_yield();
+    }
+}
+
+/* A forked child has none of the threads; it makes its own when it first runs. */
+static void pool_after_fork(void) {
+    pthread_mutex_init(&pool.owner, NULL);
+    pthread_mutex_init(&pool.sleep, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pool.threads = 0;
+    atomic_store(&pool.sleepers, 0);
+    atomic_store(&pool.wanted, 0);
+    atomic_store(&pool.ticket, 0);
+}
+
+#endif

@@ -1,0 +1,253 @@
+"""Output stages of native layers, and the proof of which of their forms is exact.
+
+A stage maps int32 accumulators to levels and never decreases, so two of its implementations agree
+on a whole range of accumulators if they agree at both ends and on both sides of every step. That
+is how the float32 form of the kernels, ``rne(float32(acc) * scale + offset)``, is proved equal to
+the integer definition, channel by channel. A channel without a proof runs the integer form.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+_UNREACHABLE = 2**40
+_LARGEST_LEVEL = 2.0**30  # float results beyond this could wrap in the conversion to int32
+
+
+class Form(enum.IntEnum):
+    """How the kernels compute a channel's levels."""
+
+    FLOAT = 0
+    EXACT = 1
+    COUNT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A 256-entry table, indexed by a level's byte (two's complement where levels are signed)."""
+
+    levels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what no byte stream holds."""
+        _check_range(min(self.levels), max(self.levels))
+        if len(self.levels) != 256:
+            msg = f"a table has 256 entries, found {len(self.levels)}"
+            raise ValueError(msg)
+
+    @property
+    def bytes(self) -> npt.NDArray[np.uint8]:
+        """The table as the kernels read it."""
+        return np.asarray(self.levels, np.int64).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requantize:
+    """``clamp(((acc + bias) * multiplier + 2^(shift-1)) >> shift, lo, hi)``, then the table.
+
+    All int64 [channels]: bias in int32's range, multiplier in [1, 2^24), shift in [1, 47].
+    """
+
+    bias: Int64
+    multiplier: Int64
+    shift: Int64
+    lo: Int64
+    hi: Int64
+    table: Table | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse fields outside their ranges."""
+        _check_range(int(self.lo.min()), int(self.hi.max()))
+        inside = (
+            bool(np.all((self.multiplier >= 1) & (self.multiplier < 1 << 24)))
+            and bool(np.all((self.shift >= 1) & (self.shift <= 47)))
+            and bool(np.all(np.abs(self.bias) < 1 << 31))
+            and bool(np.all(self.lo <= self.hi))
+        )
+        if not inside:
+            msg = "requantize needs 1 <= multiplier < 2^24, 1 <= shift <= 47, lo <= hi, int32 bias"
+            raise ValueError(msg)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the stage has."""
+        return self.bias.size
+
+    @property
+    def signed(self) -> bool:
+        """Whether levels before the table are int8."""
+        return bool(self.lo.min() < 0)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest level before the table."""
+        return int(self.lo.min()), int(self.hi.max())
+
+    def levels(self, acc: Int64) -> Int64:
+        """Evaluate the definition, before the table; ``acc`` is [channels, any]."""
+        half = np.int64(1) << (self.shift - 1)
+        product = (acc + self.bias[:, None]) * self.multiplier[:, None] + half[:, None]
+        return np.clip(product >> self.shift[:, None], self.lo[:, None], self.hi[:, None])
+
+    def steps(self) -> Int64:
+        """Return the smallest accumulator of each level above the lowest: [channels, levels - 1].
+
+        A level that a channel's clamp excludes is always or never reached.
+        """
+        least, most = self.range
+        level = np.arange(least + 1, most + 1, dtype=np.int64)[None, :]
+        steps = self._reach(level)
+        steps = np.where(level <= self.lo[:, None], -_UNREACHABLE, steps)
+        return np.where(level > self.hi[:, None], _UNREACHABLE, steps)
+
+    def end_steps(self) -> tuple[Int64, Int64]:
+        """Return the smallest accumulators of each channel's second and last level."""
+        return self._reach(self.lo[:, None] + 1)[:, 0], self._reach(self.hi[:, None])[:, 0]
+
+    def _reach(self, level: Int64) -> Int64:
+        half = np.int64(1) << (self.shift - 1)
+        target = (level << self.shift[:, None]) - half[:, None]
+        return -(-target // self.multiplier[:, None]) - self.bias[:, None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thresholds:
+    """``lo`` plus the number of thresholds that the accumulator reaches.
+
+    ``values`` is [channels, n], sorted along n, any int64.
+    """
+
+    values: Int64
+    lo: int = 0
+    table: Table | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse unsorted rows and levels that no byte holds."""
+        _check_range(*self.range)
+        if self.values.shape[1] < 1 or bool(np.any(np.diff(self.values, axis=1) < 0)):
+            msg = "thresholds are sorted and at least one a channel"
+            raise ValueError(msg)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the stage has."""
+        return self.values.shape[0]
+
+    @property
+    def signed(self) -> bool:
+        """Whether levels before the table are int8."""
+        return self.lo < 0
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest level before the table."""
+        return self.lo, self.lo + self.values.shape[1]
+
+    def levels(self, acc: Int64) -> Int64:
+        """Evaluate the definition, before the table; ``acc`` is [channels, any]."""
+        return self.lo + np.sum(
+            acc[:, :, None] >= self.values[:, None, :], axis=2, dtype=np.int64
+        )
+
+    def steps(self) -> Int64:
+        """Return the smallest accumulator of each level above ``lo``."""
+        return self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The int32 accumulators themselves; only a plan's output can be raw."""
+
+
+Stage = Requantize | Thresholds | Raw
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatForm:
+    """``rne(float32(acc) * scale + offset)`` per channel, and where it was proved."""
+
+    scale: Float32
+    offset: Float32
+    proved: Bools
+
+
+def fit_float_form(stage: Requantize | Thresholds, acc_min: Int64, acc_max: Int64) -> FloatForm:
+    """Find and prove a float form for every accumulator in [acc_min, acc_max], per channel."""
+    channels = acc_min.size
+    steps = stage.steps()
+    reached = (steps > acc_min[:, None]) & (steps <= acc_max[:, None])
+    ends = np.stack([acc_min, acc_max], axis=1)
+    inside = np.clip(steps, acc_min[:, None], acc_max[:, None])
+    before = np.clip(steps - 1, acc_min[:, None], acc_max[:, None])
+    points = np.concatenate([ends, inside, before], axis=1)
+    expected = stage.levels(points)
+    first, last = expected[:, 0], expected[:, 1]
+    slopes = _slopes(stage, steps, reached)
+    scale = np.zeros(channels, np.float32)
+    offset = np.zeros(channels, np.float32)
+    proved = np.zeros(channels, np.bool_)
+    for slope in slopes:
+        trial_scale = slope.astype(np.float32)
+        trial_offset = _centre(steps, reached, trial_scale, first, stage.range[0])
+        product = points.astype(np.float32) * trial_scale[:, None] + trial_offset[:, None]
+        equal = np.clip(np.rint(product), first[:, None], last[:, None]) == expected
+        good = np.all(equal & (np.abs(product) < _LARGEST_LEVEL), axis=1) & ~proved
+        scale[good], offset[good] = trial_scale[good], trial_offset[good]
+        proved |= good
+    return FloatForm(scale, offset, proved)
+
+
+def _slopes(
+    stage: Requantize | Thresholds, steps: Int64, reached: Bools
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return slopes to try: the definition's own and its neighbours, or the best through steps."""
+    if isinstance(stage, Requantize):
+        slope = stage.multiplier / np.exp2(stage.shift)
+        single = slope.astype(np.float32)
+        up = np.nextafter(single, np.float32(np.inf)).astype(np.float64)
+        down = np.nextafter(single, np.float32(0)).astype(np.float64)
+        return (slope, up, down)
+    n = steps.shape[1]
+    best = np.ones(steps.shape[0])
+    spread = np.full(steps.shape[0], np.inf)
+    level = np.arange(n, dtype=np.float64)
+    for i in range(n):
+        for j in range(i + 1, n):
+            run = (steps[:, j] - steps[:, i]).astype(np.float64)
+            slope = (j - i) / np.maximum(run, 1.0)
+            error = level[None, :] - slope[:, None] * (steps - steps[:, :1])
+            high = np.max(np.where(reached, error, -np.inf), axis=1)
+            low = np.min(np.where(reached, error, np.inf), axis=1)
+            better = reached[:, i] & reached[:, j] & (run > 0) & ((high - low) / slope < spread)
+            spread[better] = ((high - low) / slope)[better]
+            best[better] = slope[better]
+    return (best,)
+
+
+def _centre(
+    steps: Int64, reached: Bools, scale: Float32, first: Int64, lo: int
+) -> Float32:
+    """Return the offset that puts the steps' midpoints closest to where rounding changes."""
+    level = np.arange(steps.shape[1], dtype=np.float64) + lo + 0.5
+    error = level[None, :] - scale.astype(np.float64)[:, None] * (steps - 0.5)
+    high = np.max(np.where(reached, error, -np.inf), axis=1)
+    low = np.min(np.where(reached, error, np.inf), axis=1)
+    constant = ~np.any(reached, axis=1)
+    scale[constant] = 0.0
+    high[constant] = low[constant] = first[constant]
+    return ((high + low) / 2).astype(np.float32)
+
+
+def _check_range(lo: int, hi: int) -> None:
+    """Refuse level ranges that neither uint8 nor int8 holds."""
+    if lo > hi or lo < -128 or hi > (127 if lo < 0 else 255):
+        msg = f"levels from {lo} to {hi} fit neither uint8 nor int8"
+        raise ValueError(msg)

@@ -1,0 +1,187 @@
+"""Convolutions equal the executable specification, whatever algorithm was chosen."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lowbitc.compiler.numerics import spec
+from lowbitc.targets import native
+from lowbitc.targets.native import Raw, Requantize, Thresholds, Window
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="the extension was not built")
+
+if native.available():
+    from lowbitc.targets.native.builder import PlanBuilder
+
+Int8 = npt.NDArray[np.int8]
+Int64 = npt.NDArray[np.int64]
+
+PATHS = native.cpu_paths() if native.available() else ()
+FULL = (-128, 127)
+BYTE = (0, 255)
+
+
+def random_levels(rng: np.random.Generator, shape: tuple[int, ...], lo: int, hi: int) -> Int8:
+    dtype = np.int8 if lo < 0 else np.uint8
+    return rng.integers(lo, hi + 1, shape).astype(dtype)
+
+
+def sums(x: Int8, w: Int8, window: Window, groups: int = 1) -> Int64:
+    return spec.convolve(
+        x.astype(np.int64), w.astype(np.int64), window.stride, window.dilation, window.pads, groups
+    )
+
+
+def run_conv(  # noqa: PLR0913 - a layer and how to run it
+    x: Int8,
+    w: Int8,
+    stage: native.Stage,
+    window: Window,
+    *,
+    levels: tuple[int, int],
+    groups: int = 1,
+    path: str = "",
+    batch: int = 8,
+    threads: int = 1,
+) -> tuple[npt.NDArray[np.generic], str]:
+    builder = PlanBuilder()
+    value = builder.input((x.shape[1], x.shape[2], x.shape[3]), *levels)
+    builder.output(builder.conv(value, w, stage, window, groups=groups))
+    plan = builder.build(path=path, batch=batch)
+    (y,) = plan.run([x], threads=threads)
+    return y, plan.proofs[0].reason
+
+
+SHAPES = [
+    # channels, outputs, height, width, window, groups
+    (3, 16, 17, 19, Window((7, 7), (2, 2), (3, 3, 3, 3)), 1),
+    (64, 64, 14, 14, Window((3, 3), pads=(1, 1, 1, 1)), 1),
+    (16, 24, 9, 11, Window((3, 3), pads=(1, 0, 0, 2)), 1),
+    (37, 21, 8, 7, Window((3, 3), pads=(1, 1, 1, 1)), 1),
+    (32, 40, 7, 7, Window(), 1),
+    (13, 5, 6, 10, Window((1, 1), (2, 2)), 1),
+    (24, 7, 12, 9, Window((3, 5), (2, 1), (0, 1, 2, 3), (2, 3)), 1),
+    (12, 18, 8, 8, Window((3, 3), (1, 1), (1, 1, 1, 1)), 3),
+    (8, 16, 9, 9, Window((3, 3), (2, 2), (0, 0, 1, 1)), 8),
+    (48, 48, 13, 9, Window((3, 3), (1, 1), (1, 1, 1, 1)), 48),
+    (21, 21, 11, 12, Window((5, 5), (2, 2), (2, 1, 2, 2)), 21),
+    (16, 16, 10, 15, Window((3, 3), (1, 1), (2, 2, 2, 2), (2, 2)), 16),
+    (20, 33, 1, 50, Window((1, 9), (1, 2), (0, 4, 0, 4)), 1),
+    (1, 1, 1, 1, Window(), 1),
+    (2, 1, 5, 5, Window((5, 5), pads=(4, 4, 4, 4)), 1),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("levels", [BYTE, FULL, (0, 15), (-8, 7), (0, 1)])
+@pytest.mark.parametrize("weight_range", [FULL, (-8, 7), (-1, 1)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_equal_the_specification(
+    shape: tuple[int, int, int, int, Window, int],
+    weight_range: tuple[int, int],
+    levels: tuple[int, int],
+    path: str,
+) -> None:
+    channels, outputs, height, width, window, groups = shape
+    rng = np.random.default_rng(channels * 1000 + outputs)
+    x = random_levels(rng, (3, channels, height, width), *levels)
+    w = random_levels(
+        rng, (outputs, channels // groups, *window.kernel), *weight_range
+    ).astype(np.int8)
+    y, reason = run_conv(x, w, Raw(), window, levels=levels, groups=groups, path=path)
+    np.testing.assert_array_equal(y, sums(x, w, window, groups), reason)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("weight", "level"), list(itertools.product((-128, 127), (-128, 127, 255)))
+)
+def test_extreme_weights_and_levels_do_not_saturate(
+    shape: tuple[int, int, int, int, Window, int], weight: int, level: int, batch: int, path: str
+) -> None:
+    channels, outputs, height, width, window, groups = shape
+    levels = BYTE if level == 255 else FULL
+    x = np.full((1, channels, height, width), level, np.uint8 if level == 255 else np.int8)
+    w = np.full((outputs, channels // groups, *window.kernel), weight, np.int8)
+    y, reason = run_conv(
+        x, w, Raw(), window, levels=levels, groups=groups, path=path, batch=batch
+    )
+    np.testing.assert_array_equal(y, sums(x, w, window, groups), reason)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_every_thread_count_gives_the_same_levels(path: str, threads: int) -> None:
+    rng = np.random.default_rng(5)
+    x = random_levels(rng, (5, 32, 21, 18), *BYTE)
+    w = random_levels(rng, (48, 32, 3, 3), *FULL)
+    window = Window((3, 3), pads=(1, 1, 1, 1))
+    y, _ = run_conv(x, w, Raw(), window, levels=BYTE, path=path, threads=threads)
+    np.testing.assert_array_equal(y, sums(x, w, window))
+
+
+def requantize(rng: np.random.Generator, acc: Int64, lo: int, hi: int) -> Requantize:
+    """Random constants whose levels spread over the whole range."""
+    outputs = acc.shape[1]
+    spread = np.maximum(np.abs(acc).max(axis=(0, 2, 3)), 1)
+    shift = rng.integers(24, 48, outputs)
+    ratio = (hi - lo) * rng.uniform(0.3, 3.0, outputs) / (2 * spread)
+    multiplier = np.clip(np.rint(ratio * 2.0**shift), 1, 2**24 - 1).astype(np.int64)
+    return Requantize(
+        bias=rng.integers(-spread, spread + 1),
+        multiplier=multiplier,
+        shift=shift,
+        lo=rng.integers(lo, lo + 3, outputs),
+        hi=rng.integers(hi - 3, hi + 1, outputs),
+    )
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("out", [BYTE, FULL, (3, 200), (-100, 5)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_requantized_levels_equal_the_specification(
+    shape: tuple[int, int, int, int, Window, int], out: tuple[int, int], path: str
+) -> None:
+    channels, outputs, height, width, window, groups = shape
+    rng = np.random.default_rng(outputs)
+    x = random_levels(rng, (2, channels, height, width), *BYTE)
+    w = random_levels(rng, (outputs, channels // groups, *window.kernel), *FULL)
+    acc = sums(x, w, window, groups)
+    stage = requantize(rng, acc, *out)
+    y, _ = run_conv(x, w, stage, window, levels=BYTE, groups=groups, path=path)
+    expected = spec.requantize(
+        acc, stage.bias, stage.multiplier, stage.shift, stage.lo, stage.hi  # type: ignore[arg-type]
+    )
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("lo", "n"), [(0, 1), (0, 3), (-8, 15), (0, 15), (-128, 255)])
+@pytest.mark.parametrize("kind", ["even", "random", "unreachable", "equal"])
+def test_threshold_levels_equal_the_specification(lo: int, n: int, kind: str, path: str) -> None:
+    rng = np.random.default_rng(n)
+    x = random_levels(rng, (2, 20, 9, 9), 0, 15)
+    w = random_levels(rng, (19, 20, 3, 3), -8, 7)
+    window = Window((3, 3), pads=(1, 1, 1, 1))
+    acc = sums(x, w, window)
+    least, most = int(acc.min()), int(acc.max())
+    if kind == "even":
+        start, step = rng.uniform(least, most, 19), rng.uniform(1, (most - least) / n, 19)
+        rows = np.ceil(start[:, None] + step[:, None] * np.arange(n))
+    elif kind == "random":
+        rows = rng.integers(least, most, (19, n))
+    elif kind == "unreachable":
+        rows = np.where(rng.random((19, n)) < 0.5, -(2**31), 2**31 - 1)
+    else:
+        rows = np.repeat(rng.integers(least, most, (19, 1)), n, axis=1)
+    values = np.sort(rows.astype(np.int64), axis=1)
+    y, reason = run_conv(x, w, Thresholds(values, lo), window, levels=(0, 15), path=path)
+    np.testing.assert_array_equal(
+        y, spec.count_thresholds(acc, values.astype(np.int32), lo), reason
+    )
