@@ -167,9 +167,7 @@ class Edit:
         found = tuple(diagnostics)
         if not self.touched:
             return PassResult(self.graph, changed=False, diagnostics=found)
-        after = self.graph.replace(
-            nodes=self._sorted(), constants=self.constants, types=self.types
-        )
+        after = self.graph.replace(nodes=self._sorted(), constants=self.constants, types=self.types)
         return PassResult(after.pruned(), changed=True, diagnostics=found)
 
     # --- inside ------------------------------------------------------------------------------

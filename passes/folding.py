@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lowbitc.passes.drop_identities import DropIdentities
+from lowbitc.passes.canonicalise import Canonicalise
+from lowbitc.passes.check_batchnorm import CheckBatchnorm
 from lowbitc.passes.fold_batchnorm import FoldBatchnorm
-from lowbitc.passes.lower_dense import LowerDense
 from lowbitc.passes.mark_folded import MarkFolded
-from lowbitc.passes.merge_pads import MergePads
+from lowbitc.passes.note_weight_spread import NoteWeightSpread
 
 if TYPE_CHECKING:
     from lowbitc.compiler.manager import Pass
 
 FOLDING: tuple[Pass, ...] = (
-    DropIdentities(),
-    LowerDense(),
-    MergePads(),
+    CheckBatchnorm(),
+    Canonicalise(),
     FoldBatchnorm(),
+    # What was folded away stood between clips, pads and pools that now meet.
+    Canonicalise(),
+    NoteWeightSpread(),
     MarkFolded(),
 )
-"""Passes of stage FOLDED; each keeps the function that the network computes."""
+"""Passes to stage FOLDED; each keeps the function that the network computes."""

@@ -54,9 +54,7 @@ def _lower_matmul(edit: Edit, node: ops.MatMul) -> None:
         return
     name = edit.add_constant(right, np.ascontiguousarray(weights.T))
     edit.put(
-        ops.Dense(
-            name=node.name, inputs=(left, name), outputs=node.outputs, sources=node.sources
-        )
+        ops.Dense(name=node.name, inputs=(left, name), outputs=node.outputs, sources=node.sources)
     )
 
 
@@ -97,9 +95,7 @@ def _lower_gemm(edit: Edit, node: ops.Gemm) -> None:
                 beside=node,
             )
     edit.put(
-        ops.Dense(
-            name=node.name, inputs=tuple(inputs), outputs=(output,), sources=node.sources
-        )
+        ops.Dense(name=node.name, inputs=tuple(inputs), outputs=(output,), sources=node.sources)
     )
 
 

@@ -92,6 +92,18 @@ def store(edit: Edit, node: Weighted, parameters: Parameters) -> Weighted:
     return dataclasses.replace(node, inputs=(node.inputs[0], *names))
 
 
+def output_ranges(edit: Edit, node: Weighted) -> Float64 | None:
+    """Return the largest absolute weight of each output channel, None if computed at run time."""
+    held = _parameters(edit, node)
+    if isinstance(held, Blocked):
+        return None
+    sizes = np.abs(held.weights)
+    if not isinstance(node, ops.ConvTranspose):
+        return sizes.reshape(sizes.shape[0], -1).max(axis=1)
+    groups = sizes.reshape(node.groups, -1, *sizes.shape[1:])
+    return groups.max(axis=(1, *range(3, groups.ndim))).reshape(-1)
+
+
 def _has_bias(node: Weighted) -> bool:
     return len(node.inputs) > 2 and bool(node.inputs[2])  # noqa: PLR2004 - x, w, b
 

@@ -1,0 +1,46 @@
+"""Lower subtraction of, and division by, constants to addition and multiplication."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from lowbitc.compiler.elements import F32
+from lowbitc.compiler.ir import ops
+from lowbitc.passes.edit import Edit
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.manager import PassResult
+
+
+@dataclass(frozen=True, slots=True)
+class LowerArithmetic:
+    """Make x − c an Add of −c, and x / c a Mul by 1 / c, where c is a float constant without zeros.
+
+    1 / c is rounded to float32, so that a quotient may differ in its last bit.
+    """
+
+    name: ClassVar[str] = "lower-arithmetic"
+
+    def run(self, graph: Graph, /) -> PassResult:
+        """Return the graph with Add and Mul."""
+        edit = Edit(graph)
+        for node in graph.nodes:
+            if not isinstance(node, (ops.Sub, ops.Div)):
+                continue
+            value, name = node.inputs
+            held = edit.constant(name)
+            if held is None or value in edit.constants or edit.tensor(name).element != F32:
+                continue
+            fields = {"name": node.name, "outputs": node.outputs, "sources": node.sources}
+            wide = np.asarray(held, np.float64)
+            if isinstance(node, ops.Sub):
+                negated = edit.add_constant(name, (-wide).astype(np.float32))
+                edit.put(ops.Add(inputs=(value, negated), **fields))
+            elif np.all(wide != 0):
+                inverse = edit.add_constant(name, (1 / wide).astype(np.float32))
+                edit.put(ops.Mul(inputs=(value, inverse), **fields))
+        return edit.done()
