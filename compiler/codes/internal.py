@@ -71,4 +71,13 @@ CODES: tuple[Code, ...] = (
         "Every output must be reachable.",
         _REPORT,
     ),
+    Code(
+        "LB909",
+        "How far a pass moved the numbers",
+        "--verify-numerics ran the graph before and after a pass, and says how far its outputs "
+        "moved; or that the check does not apply to that pass.",
+        "Float rewrites move results by rounding only; rounding weights moves them more, and "
+        "integer operators are checked against the integer specification instead.",
+        "Nothing needs to be done.",
+    ),
 )

@@ -39,7 +39,10 @@ def _host_op(node: ops.HostOp, to: Writer) -> None:
 
 
 def captures(proto: NodeProto) -> tuple[str, ...]:
-    """Return the outer values that the subgraphs of a node read, in order of first use."""
+    """Return the outer values that the subgraphs of a node read, in order of first use.
+
+    HostOp.captures has this order: by it a value that a pass put in another's place is found.
+    """
     found: dict[str, None] = {}
     for inner in _subgraphs(proto):
         found.update(dict.fromkeys(_outer_reads(inner, frozenset())))
