@@ -1,0 +1,214 @@
+"""The fast engine: launches in native kernels that are proved equal when they are loaded.
+
+A launch is cut into runs of nodes that a native plan holds and single nodes that it does not; the
+latter go through the reference engine's definitions. Without the native extension all do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from lowbitc.compiler.diagnostics import InternalError
+from lowbitc.compiler.ir import quantized as q
+from lowbitc.targets import native
+from lowbitc.targets.engines.borders import dequantize_sums, quantize_bytes
+from lowbitc.targets.engines.events import COUNTED, Counts, synaptic_ops
+from lowbitc.targets.engines.native_lowering import Lowering, lower, native_shape, supports
+from lowbitc.targets.engines.reference import ReferenceLaunch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lowbitc.compiler.elements import Array, Int64
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.ir.node import Node
+    from lowbitc.targets.native.plan import LayerProof, Plan
+
+Part: TypeAlias = "NativeRun | Node"
+
+
+class FastLaunch:
+    """A launch, cut and lowered; ``proofs`` says why each native layer is exact."""
+
+    def __init__(self, graph: Graph, threads: int) -> None:
+        """Lower the launch."""
+        self.graph = graph
+        self.threads = threads
+        self.parts = cut(graph, count=False)
+        self._counting: tuple[Part, ...] = ()
+        self._last = {v: i for i, part in enumerate(self.parts) for v in _reads(part)}
+
+    @property
+    def proofs(self) -> tuple[LayerProof, ...]:
+        """How each native layer is computed, and why that is exact."""
+        runs = (part for part in self.parts if isinstance(part, NativeRun))
+        return tuple(proof for run in runs for proof in run.plan.proofs)
+
+    def run(self, inputs: Mapping[str, Array], counts: Counts | None = None) -> dict[str, Array]:
+        """Return the launch's outputs by name for n samples joined along axis 0."""
+        if counts is not None and not self._counting:
+            self._counting = cut(self.graph, count=True)
+        values = {v: np.asarray(inputs[v]) for v in self.graph.inputs}
+        parts = self.parts if counts is None else self._counting
+        for index, part in enumerate(parts):
+            if isinstance(part, NativeRun):
+                part.run(self.graph, values, self.threads, counts)
+            else:
+                _run_node(self.graph, part, values, counts)
+            for value in _reads(part):
+                if self._last.get(value) == index and value not in self.graph.outputs:
+                    values.pop(value, None)
+        return {value: values[value] for value in self.graph.outputs}
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRun:
+    """Nodes that run as one native plan, and what crosses its border.
+
+    ``biases`` holds, by output that leaves as sums, the bias that the sums still lack; ``counted``
+    the nodes whose input events the plan counts, once for each input.
+    """
+
+    plan: Plan
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    biases: Mapping[str, Array]
+    counted: tuple[tuple[Node, int], ...]
+
+    def run(
+        self, graph: Graph, values: dict[str, Array], threads: int, counts: Counts | None
+    ) -> None:
+        """Read the run's inputs from ``values`` and put its outputs there."""
+        arrays = [_as_bytes(values[name], graph, name) for name in self.inputs]
+        results, events = self.plan.run_counted(arrays, threads)
+        for name, result in zip(self.outputs, results, strict=True):
+            made = np.reshape(result, (-1, *graph.shape(name)[1:]))
+            values[name] = made + self.biases[name] if name in self.biases else made
+        if counts is None:
+            return
+        for (node, size), places in zip(self.counted, events, strict=True):
+            self._count(graph, node, size * len(arrays[0]), places, counts)
+
+    def _count(
+        self, graph: Graph, node: Node, levels: int, places: Int64, counts: Counts
+    ) -> None:
+        rank = len(graph.shape(node.inputs[0]))
+        spatial = places.sum() if isinstance(node, q.QDense) else places
+        if not isinstance(node, q.QDense) and rank == _LINE:
+            spatial = places[0]
+        count = counts.of(node.name)
+        count.levels += levels
+        count.events += int(places.sum())
+        count.synaptic_ops += synaptic_ops(node, graph, np.asarray(spatial))
+
+
+_LINE = 3
+
+
+def cut(graph: Graph, *, count: bool) -> tuple[Part, ...]:
+    """Cut a launch into native runs and single nodes, in order."""
+    if not native.available():
+        return graph.nodes
+    parts: list[Part] = []
+    held: list[Node] = []
+    for node in graph.nodes:
+        if supports(node, graph) and not _needs_border(graph, held, node):
+            held.append(node)
+            continue
+        if held:
+            parts.append(_native_run(graph, held, count=count))
+            held = []
+        if supports(node, graph):
+            held.append(node)
+        else:
+            parts.append(node)
+    if held:
+        parts.append(_native_run(graph, held, count=count))
+    return tuple(parts)
+
+
+def _needs_border(graph: Graph, held: Sequence[Node], node: Node) -> bool:
+    """Whether a node reads a value that was flattened in this run, but not as a dense layer."""
+    if isinstance(node, q.QDense):
+        return False
+    for before in held:
+        if isinstance(before, q.QReshape) and before.outputs[0] in node.inputs:
+            shapes = (graph.shape(before.inputs[0]), graph.shape(before.outputs[0]))
+            if native_shape(shapes[0]) != native_shape(shapes[1]):
+                return True
+    return False
+
+
+def _native_run(graph: Graph, nodes: Sequence[Node], *, count: bool) -> NativeRun:
+    from lowbitc.targets.native.builder import PlanBuilder  # noqa: PLC0415 - an optional extension
+
+    lowering = Lowering(graph, PlanBuilder())
+    made = {v for node in nodes for v in node.outputs}
+    inputs = tuple(
+        dict.fromkeys(
+            v for n in nodes for v in n.inputs if v not in made and v not in graph.constants
+        )
+    )
+    for name in inputs:
+        element, shape = graph.tensor(name).levels, native_shape(graph.shape(name))
+        if element is None or shape is None:
+            message = f"{name} holds no levels that a plan can read"
+            raise InternalError(message)
+        lowering.values[name] = lowering.builder.input(shape, element.minimum, element.maximum)
+    for node in nodes:
+        lowering.values[node.outputs[0]] = lower(node, lowering)
+    names = {n.name for n in nodes}
+    needed = {*graph.outputs, *(v for n in graph.nodes if n.name not in names for v in n.inputs)}
+    outputs = tuple(v for n in nodes for v in n.outputs if v in needed)
+    for name in outputs:
+        lowering.builder.output(lowering.values[name])
+    counted: list[tuple[Node, int]] = []
+    for node in nodes if count else ():
+        if isinstance(node, COUNTED):
+            for value in node.inputs[: 2 if isinstance(node, q.QAdd) else 1]:
+                lowering.builder.count(lowering.values[value])
+                counted.append((node, lowering.values[value].size_bytes))
+    biases = _biases(graph, nodes)
+    return NativeRun(lowering.builder.build(), inputs, outputs, biases, tuple(counted))
+
+
+def _biases(graph: Graph, nodes: Sequence[Node]) -> dict[str, Array]:
+    found: dict[str, Array] = {}
+    for node in nodes:
+        if isinstance(node, q.StagedNode) and node.stage is q.Stage.ACCUMULATOR:
+            bias = np.asarray(graph.constants[node.inputs[-1]], np.int32)
+            rank = len(graph.shape(node.outputs[0]))
+            found[node.outputs[0]] = np.reshape(bias, (1, -1, *(1,) * (rank - 2)))
+    return found
+
+
+def _as_bytes(values: Array, graph: Graph, name: str) -> Array:
+    """Return levels as a plan reads them: int8 or uint8, frames first."""
+    element = graph.tensor(name).levels
+    shape = native_shape(graph.shape(name)) or ()
+    dtype = np.int8 if element is not None and element.signed else np.uint8
+    return np.ascontiguousarray(np.reshape(values.astype(dtype, copy=False), (-1, *shape)))
+
+
+def _run_node(
+    graph: Graph, node: Node, values: dict[str, Array], counts: Counts | None
+) -> None:
+    """Run one node outside native plans."""
+    name = node.outputs[0]
+    if isinstance(node, q.Quantize):
+        held = graph.tensor(name)
+        values[name] = quantize_bytes(values[node.inputs[0]], held)
+    elif isinstance(node, q.Dequantize):
+        held = graph.tensor(node.inputs[0])
+        values[name] = dequantize_sums(values[node.inputs[0]], held, node.axis)
+    else:
+        data = tuple(v for v in node.inputs if v not in graph.constants)
+        alone = graph.replace(nodes=(node,), inputs=data, outputs=node.outputs)
+        values.update(ReferenceLaunch(alone).run(values, counts))
+
+
+def _reads(part: Part) -> tuple[str, ...]:
+    return part.inputs
