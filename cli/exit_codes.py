@@ -23,6 +23,7 @@ class ExitCode(enum.IntEnum):
 _BY_CODE = {
     "LB401": ExitCode.WRONG_USE,
     "LB731": ExitCode.WRONG_USE,
+    "LB734": ExitCode.NOT_MEASURED,
     "LB906": ExitCode.NOT_MEASURED,
     "LB907": ExitCode.BAD_INPUT,
 }
