@@ -1,0 +1,190 @@
+"""Evaluate the operators that compute shapes, and simple arithmetic, on constants.
+
+onnx's reference evaluator would give the same, but takes longer to import than a model to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import numpy_helper
+
+from lowbitc.compiler.elements import Array
+from lowbitc.compiler.export.types import numpy_dtype, plain_type
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+    from lowbitc.compiler.frontend.attributes import Attributes
+
+Operands = tuple[Array | None, ...]
+Evaluator = Callable[[tuple[Array, ...], "Attributes"], Array]
+
+
+def _integers(array: Array) -> list[int]:
+    return [int(i) for i in array.ravel().tolist()]
+
+
+def _axes(args: tuple[Array, ...], held: Attributes) -> tuple[int, ...] | None:
+    return tuple(_integers(args[1])) if len(args) > 1 else held.integers("axes")
+
+
+def _cast(args: tuple[Array, ...], held: Attributes) -> Array:
+    return args[0].astype(numpy_dtype(plain_type(held.integer("to", 1))))
+
+
+def _concat(args: tuple[Array, ...], held: Attributes) -> Array:
+    return np.concatenate(args, axis=held.integer("axis", 1))
+
+
+def _constant_of_shape(args: tuple[Array, ...], held: Attributes) -> Array:
+    shape = tuple(_integers(args[0]))
+    if "value" not in held:
+        return np.zeros(shape, np.float32)
+    return np.full(shape, numpy_helper.to_array(held.held["value"].t).ravel()[0])
+
+
+def _div(args: tuple[Array, ...], _: Attributes) -> Array:
+    """Divide; integers round towards zero, as ONNX has it and numpy has not."""
+    a, b = args
+    if not np.issubdtype(a.dtype, np.integer):
+        return np.asarray(np.true_divide(a, b), a.dtype)  # type: ignore[arg-type]
+    quotient = np.floor_divide(a, b)  # type: ignore[call-overload]
+    towards_zero = (np.remainder(a, b) != 0) & ((a < 0) != (b < 0))  # type: ignore[call-overload]
+    return np.asarray(quotient + towards_zero, a.dtype)
+
+
+def _gather(args: tuple[Array, ...], held: Attributes) -> Array:
+    return np.take(args[0], args[1].astype(np.int64), axis=held.integer("axis", 0))
+
+
+def _reshape(args: tuple[Array, ...], held: Attributes) -> Array:
+    shape = _integers(args[1])
+    if not held.integer("allowzero", 0):
+        shape = [args[0].shape[i] if size == 0 else size for i, size in enumerate(shape)]
+    return args[0].reshape(shape)
+
+
+def _slice(args: tuple[Array, ...], held: Attributes) -> Array:
+    if len(args) == 1:
+        starts, ends = held.integers("starts") or (), held.integers("ends") or ()
+        axes, steps = held.integers("axes"), None
+    else:
+        starts, ends = tuple(_integers(args[1])), tuple(_integers(args[2]))
+        axes = tuple(_integers(args[3])) if len(args) > 3 else None  # noqa: PLR2004
+        steps = tuple(_integers(args[4])) if len(args) > 4 else None  # noqa: PLR2004
+    cuts = [slice(None)] * args[0].ndim
+    axes = tuple(range(len(starts))) if axes is None else axes
+    for start, end, axis, step in zip(starts, ends, axes, steps or (1,) * len(axes), strict=True):
+        # A last element that is before the first, going backwards, is none: -1 would wrap.
+        size = args[0].shape[axis]
+        first, last, _ = slice(start, end, step).indices(size)
+        cuts[axis] = slice(first, None if step < 0 and last < 0 else last, step)
+    return args[0][tuple(cuts)]
+
+
+def _squeeze(args: tuple[Array, ...], held: Attributes) -> Array:
+    return np.squeeze(args[0], axis=_axes(args, held))
+
+
+def _unsqueeze(args: tuple[Array, ...], held: Attributes) -> Array:
+    return np.expand_dims(args[0], _axes(args, held) or ())
+
+
+def _transpose(args: tuple[Array, ...], held: Attributes) -> Array:
+    return np.transpose(args[0], held.integers("perm"))
+
+
+def _same(args: tuple[Array, ...], _: Attributes) -> Array:
+    return args[0]
+
+
+def _numpy(function: Callable[..., object]) -> Evaluator:
+    """Evaluate by a function of numpy that means the same."""
+
+    def evaluate(args: tuple[Array, ...], _: Attributes) -> Array:
+        return np.asarray(function(*args))
+
+    return evaluate
+
+
+def _expand(args: tuple[Array, ...], _: Attributes) -> Array:
+    shape = np.broadcast_shapes(args[0].shape, tuple(_integers(args[1])))
+    return np.broadcast_to(args[0], shape).copy()
+
+
+def _range(args: tuple[Array, ...], _: Attributes) -> Array:
+    start, limit, delta = (arg.item() for arg in args)
+    return np.arange(start, limit, delta, dtype=args[0].dtype)
+
+
+EVALUATORS: dict[str, Evaluator] = {
+    "Add": _numpy(np.add),
+    "And": _numpy(np.logical_and),
+    "Cast": _cast,
+    "Ceil": _numpy(np.ceil),
+    "Concat": _concat,
+    "ConstantOfShape": _constant_of_shape,
+    "Div": _div,
+    "Equal": _numpy(np.equal),
+    "Expand": _expand,
+    "Floor": _numpy(np.floor),
+    "Gather": _gather,
+    "Greater": _numpy(np.greater),
+    "Identity": _same,
+    "Less": _numpy(np.less),
+    "Mul": _numpy(np.multiply),
+    "Neg": _numpy(np.negative),
+    "Not": _numpy(np.logical_not),
+    "Or": _numpy(np.logical_or),
+    "Range": _range,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Sqrt": _numpy(np.sqrt),
+    "Squeeze": _squeeze,
+    "Sub": _numpy(np.subtract),
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+    "Where": _numpy(np.where),
+}
+"""Evaluators of operators with one output and no input left out."""
+
+
+def evaluate_by_reference(
+    node: NodeProto, args: dict[str, Array], opset: int
+) -> list[Array] | str:
+    """Evaluate any operator of ONNX; the reason where that cannot be done."""
+    # Importing it takes a fifth of a second, and few models need it.
+    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415
+    from onnx import helper  # noqa: PLC0415
+
+    graph = helper.make_graph(
+        [node],
+        "constants",
+        [helper.make_empty_tensor_value_info(value) for value in args],
+        [helper.make_empty_tensor_value_info(value) for value in node.output if value],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    try:
+        made = ReferenceEvaluator(model).run(None, args)
+    except _REFUSALS as reason:
+        return f"{type(reason).__name__}: {reason}"
+    return [np.asarray(one) for one in made]
+
+
+_REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What the reference evaluator raises on operators and values that it does not take."""
