@@ -14,8 +14,10 @@ from lowbitc.compiler.codes import (
     folding,
     internal,
     placement,
+    program,
     quantization,
     reading,
+    simulation,
     target,
 )
 from lowbitc.compiler.codes.code import Code
@@ -28,7 +30,9 @@ _AREAS = (
     quantization,
     placement,
     container,
+    program,
     data,
+    simulation,
     folding,
     internal,
 )

@@ -1,0 +1,74 @@
+"""Build a program from a partitioned graph: place, emit, load, and store known answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowbitc.compiler.export.types import numpy_dtype
+from lowbitc.targets.engines.answers import with_answers
+from lowbitc.targets.placement.place import place
+from lowbitc.targets.program.emit import Origin, emit
+from lowbitc.targets.program.load import program_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lowbitc.compiler.datasets.preprocess import Preprocess
+    from lowbitc.compiler.diagnostics import Diagnostic
+    from lowbitc.compiler.elements import Array
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.targets.container import Json
+    from lowbitc.targets.program.program import Program
+    from lowbitc.targets.spec import Target
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Built:
+    """A program, and what its making noticed."""
+
+    program: Program
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def build_program(
+    graph: Graph,
+    target: Target,
+    options: Mapping[str, Json],
+    sample: Mapping[str, Array] | None = None,
+    preprocess: Preprocess | None = None,
+) -> Built:
+    """Build the program of a partitioned graph for a target.
+
+    ``sample`` has the shapes of the graph's inputs; without it, known answers are for zeros.
+    Raises CompileError LB501 where a layer does not fit the target.
+    """
+    placement = place(graph, target.mesh)
+    origin = Origin(target.name, target.revision, options, _preprocess(preprocess))
+    program = program_of(emit(graph, placement, origin))
+    given = sample if sample is not None else _zeros(graph)
+    answered = with_answers(program, {k: _as_sample(v) for k, v in given.items()}, "reference")
+    return Built(answered)
+
+
+def _zeros(graph: Graph) -> dict[str, Array]:
+    return {
+        name: np.zeros(graph.shape(name), numpy_dtype(graph.tensor(name).element))
+        for name in graph.inputs
+    }
+
+
+def _as_sample(array: Array) -> Array:
+    """Return an input's own shape as an array of one sample."""
+    return array if array.ndim and array.shape[0] == 1 else array[None]
+
+
+def _preprocess(preprocess: Preprocess | None) -> Mapping[str, Json] | None:
+    if preprocess is None:
+        return None
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(preprocess).items()
+    }

@@ -1,0 +1,1 @@
+"""Engines: what runs a program from its binary alone; all of them give the same bits."""

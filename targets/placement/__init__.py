@@ -1,0 +1,1 @@
+"""Placement: which neural processor holds which part of which layer, and when."""

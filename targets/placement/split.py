@@ -1,0 +1,152 @@
+"""Cut a layer into blocks that each fit one neural processor."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lowbitc.targets.placement.model import Range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lowbitc.targets.placement.layer import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """SRAM of one neural processor, in bytes."""
+
+    weight_bytes: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a layer is cut: output channels of a block, parts of the inputs, tiles of columns."""
+
+    channels: int
+    input_parts: int
+    column_tiles: int
+
+    def count(self, layer: Layer) -> int:
+        """Return the number of blocks."""
+        return -(-layer.outputs // self.channels) * self.input_parts * self.column_tiles
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one NP holds of a layer; sizes in bytes."""
+
+    channels: Range
+    inputs: Range
+    columns: Range
+    weight_bytes: int
+    stage_bytes: int
+    activation_bytes: int
+    finishes: bool
+    """Whether the sums are complete here, so that the output stage runs here."""
+
+
+def choose_cut(layer: Layer, memory: Memory) -> Cut | None:
+    """Return the cut with the fewest blocks; None where not even the smallest block fits.
+
+    Of equal counts, fewer column tiles win (a tile holds all weights again), then fewer parts of
+    the inputs (a part hands 32-bit sums on).
+    """
+    best: tuple[tuple[int, int, int], Cut] | None = None
+    for tiles in _tile_counts(layer.columns.outputs):
+        for parts in _part_counts(layer, memory, tiles):
+            channels = _channels(layer, memory, tiles, parts)
+            if channels:
+                cut = Cut(channels, parts, tiles)
+                key = (cut.count(layer), tiles, parts)
+                if best is None or key < best[0]:
+                    best = (key, cut)
+    return None if best is None else best[1]
+
+
+def blocks(layer: Layer, cut: Cut) -> Iterator[Block]:
+    """Yield the blocks of a cut: by columns, then output channels, then input channels."""
+    columns = even_ranges(layer.columns.outputs, cut.column_tiles)
+    channels = even_ranges(layer.outputs, -(-layer.outputs // cut.channels), cut.channels)
+    inputs = even_ranges(layer.inputs, cut.input_parts)
+    for tile, block, part in itertools.product(columns, channels, inputs):
+        width, count, depth = (stop - start for start, stop in (tile, block, part))
+        finishes = part[1] == layer.inputs
+        yield Block(
+            block,
+            part,
+            tile,
+            layer.weight_bytes(count, depth),
+            layer.constant_bytes(count) if finishes else 0,
+            layer.activation_bytes(layer.held_channels(count, depth), width),
+            finishes,
+        )
+
+
+def even_ranges(total: int, parts: int, step: int = 0) -> tuple[Range, ...]:
+    """Cut 0 … total into ``parts`` ranges: of ``step`` each, or as even as can be."""
+    if step:
+        return tuple((i * step, min((i + 1) * step, total)) for i in range(parts))
+    return tuple((total * i // parts, total * (i + 1) // parts) for i in range(parts))
+
+
+def _tile_counts(columns: int) -> Iterator[int]:
+    """Yield numbers of column tiles that give different tile widths, ascending."""
+    tiles = 1
+    while tiles <= columns:
+        yield tiles
+        width = -(-columns // tiles)
+        if width == 1:
+            return
+        tiles = -(-columns // (width - 1))
+
+
+def _part_counts(layer: Layer, memory: Memory, tiles: int) -> Iterator[int]:
+    """Yield the least number of input parts that fits; more would only add blocks."""
+    width = -(-layer.columns.outputs // tiles)
+    line = layer.activation_bytes(1, width)
+    if not line:
+        yield 1
+        return
+    needed = max(1, -(-layer.inputs * line // max(memory.activation_bytes, 1)))
+    row = layer.weight_bytes(1, layer.inputs)
+    room = memory.weight_bytes - layer.constant_bytes(1)
+    if room > 0 and row > room:
+        needed = max(needed, -(-row // room))
+    # Ranges as even as can be round up, and so do packed bits: one more part may be needed.
+    for parts in (needed, needed + 1):
+        if parts <= layer.inputs and (parts == 1 or layer.groups == 1):
+            yield parts
+
+
+def _channels(layer: Layer, memory: Memory, tiles: int, parts: int) -> int:
+    """Return the most output channels that fit with every block of a cut; 0 where none does."""
+    width = -(-layer.columns.outputs // tiles)
+    depth = -(-layer.inputs // parts)
+    room = memory.weight_bytes - layer.table_bytes
+    one = layer.stage_bytes
+    bits = depth * layer.taps * layer.weight.bits if layer.weight else 0
+    most = layer.outputs
+    if bits or one:
+        most = min(most, max(room, 0) * 8 // (bits + 8 * one))
+    if room < 0 or not most:
+        return 0
+    per_group = layer.outputs_per_group
+    groups = -(-most // per_group)
+    while groups and layer.activation_bytes(groups * depth, width) > memory.activation_bytes:
+        line = layer.activation_bytes(groups * depth, width)
+        groups = min(groups - 1, groups * memory.activation_bytes // line)
+    if not groups:
+        return 0
+    most = min(most, groups * per_group)
+    return _aligned(most, per_group)
+
+
+def _aligned(channels: int, per_group: int) -> int:
+    """Round down so that blocks hold whole groups, or a group whole blocks."""
+    if channels >= per_group:
+        return channels - channels % per_group
+    return next(n for n in range(channels, 0, -1) if per_group % n == 0)
