@@ -11,6 +11,13 @@ _CONTRACT = (
 
 CODES: tuple[Code, ...] = (
     Code(
+        "LB700",
+        "A file cannot be read or written",
+        "The operating system refused to open, read or write a file.",
+        "The work cannot go on without it.",
+        "Check the path, its permissions and the space left.",
+    ),
+    Code(
         "LB720",
         "No array is named like an input",
         "The data set lacks an array for an input of the model.",
@@ -101,5 +108,19 @@ CODES: tuple[Code, ...] = (
         "package.module:function cannot be imported, fails, or yields something else than batches.",
         "It must yield dictionaries from input name (and y) to arrays, samples first.",
         "Run the function by itself first.",
+    ),
+    Code(
+        "LB733",
+        "Labels are not classes of the scores",
+        "The labels are no whole numbers within the number of scores, or not one a sample.",
+        "An accuracy against wrong labels means nothing.",
+        "Check y, and that the model's first output holds the scores.",
+    ),
+    Code(
+        "LB734",
+        "The scores hold NaN",
+        "The program put out values that are not a number.",
+        "A NaN compares as neither right nor wrong; counting it would hide it.",
+        "Look at the data and at the parts of the network on the CPU.",
     ),
 )

@@ -43,6 +43,13 @@ class Batch:
         """Number of samples."""
         return next((len(a) for a in self.inputs.values()), 0)
 
+    def first(self, count: int) -> Batch:
+        """Return the batch cut to its first ``count`` samples."""
+        if count >= self.size:
+            return self
+        labels = None if self.labels is None else self.labels[:count]
+        return Batch({name: array[:count] for name, array in self.inputs.items()}, labels)
+
 
 class Dataset(Protocol):
     """A data set that can be read from the start as often as wanted."""

@@ -1,0 +1,196 @@
+"""From a float ONNX model to a program: the passes, in order, and what they told."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowbitc.compiler.datasets.opening import open_dataset
+from lowbitc.compiler.datasets.stream import InputSpec
+from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
+from lowbitc.compiler.frontend import import_model
+from lowbitc.compiler.manager import PassManager, PassRun
+from lowbitc.options import Options, settle
+from lowbitc.passes.absorb_shifts import AbsorbShifts
+from lowbitc.passes.assign_devices import AssignDevices
+from lowbitc.passes.bin_weights import BinWeights
+from lowbitc.passes.calibrate_data_free import CalibrateDataFree
+from lowbitc.passes.calibrate_pact import CalibratePact
+from lowbitc.passes.folding import FOLDING
+from lowbitc.passes.partition import Partition
+from lowbitc.passes.propagate_moments import batchnorm_moments
+from lowbitc.passes.quantize import Quantize
+from lowbitc.targets.build import build_program
+from lowbitc.targets.registry import load_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import onnx
+
+    from lowbitc.compiler.datasets.opening import DataSource
+    from lowbitc.compiler.datasets.stream import Dataset
+    from lowbitc.compiler.elements import Array
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.manager import Hook, Pass
+    from lowbitc.targets.program.program import Program
+    from lowbitc.targets.spec import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Who is told of long work: ``start`` of a task of so many steps, ``advance`` by one step."""
+
+    start: Callable[[str, int], None]
+    advance: Callable[[], None]
+
+
+SILENT = Progress(lambda _task, _steps: None, lambda: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """A program, the integer graph it was made from, and every finding on the way."""
+
+    program: Program
+    graph: Graph
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
+    model: str | Path | onnx.ModelProto,
+    *,
+    calib: DataSource | None = None,
+    bits: str | None = None,
+    target: str | None = None,
+    config: str | Path | None = None,
+    shapes: Sequence[str] = (),
+    clip: str | None = None,
+    weights: str | None = None,
+    limit: int = 512,
+    threads: int = 0,
+) -> Program:
+    """Compile a float ONNX model to a program.
+
+    ``calib`` is an .npz, a folder of images, ``package.module:function`` or a dictionary of
+    arrays; without it and without MODEL.calib.npz or lowbitc.toml beside the model, ranges are
+    estimated from batch-norm statistics. ``bits`` is a/b/c as on the command line. Raises
+    CompileError with every reason.
+    """
+    path = Path(model) if isinstance(model, (str, Path)) else None
+    options = settle(
+        path,
+        calib=calib,
+        bits=bits,
+        target=target,
+        config=None if config is None else Path(config),
+        shapes=shapes,
+        clip=clip,
+        weights=weights,
+        limit=limit,
+        threads=threads,
+    )
+    return compile_with(path or model, options).program
+
+
+def compile_with(
+    model: Path | str | onnx.ModelProto,
+    options: Options,
+    *,
+    hook: Callable[[Mapping[str, Array] | None], Hook] | None = None,
+    progress: Progress = SILENT,
+) -> Compilation:
+    """Compile with settled options.
+
+    ``hook`` makes the manager's hook from one calibration sample (None without data).
+    """
+    target = load_target(options.target)
+    imported = import_model(model, shapes=options.shapes)
+    found = list(imported.diagnostics)
+    raise_errors(found)
+    graph = imported.graph
+    dataset = None
+    if options.calib is not None:
+        dataset = open_dataset(options.calib, input_specs(graph), options.preprocess)
+    sample = None if dataset is None else next(_samples(graph, dataset, 1))
+    passes = (*FOLDING, *quantizing(graph, target, options, dataset, progress))
+    progress.start("passes", len(passes))
+
+    made = hook(sample) if hook is not None else None
+
+    def tell(run: PassRun) -> tuple[Diagnostic, ...]:
+        progress.advance()
+        return made(run) if made is not None else ()
+
+    result = PassManager(passes, tell).run(graph)
+    found += result.diagnostics
+    built = build_program(result.graph, target, options_text(options), sample, options.preprocess)
+    found += built.diagnostics
+    return Compilation(built.program, result.graph, tuple(found))
+
+
+def quantizing(
+    imported: Graph,
+    target: Target,
+    options: Options,
+    dataset: Dataset | None,
+    progress: Progress,
+) -> tuple[Pass, ...]:
+    """Return the passes that take a folded graph to a partitioned one."""
+    bits = options.bits
+    calibrate: Pass
+    if dataset is None:
+        calibrate = CalibrateDataFree(batchnorm_moments(imported), bits, options.clip)
+    else:
+        count = min(len(dataset), options.limit)
+        progress.start("calibrate", count)
+        calibrate = CalibratePact(
+            lambda: _samples(imported, dataset, count),
+            bits,
+            options.clip,
+            options.threads,
+            progress.advance,
+        )
+    return (
+        AssignDevices(target.findings, bits),
+        AbsorbShifts(),
+        calibrate,
+        BinWeights(bits, options.weights),
+        Quantize(),
+        Partition(),
+    )
+
+
+def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
+    """Return what each input of a graph takes."""
+    return tuple(
+        InputSpec(name, graph.shape(name), graph.tensor(name).element.name)
+        for name in graph.inputs
+    )
+
+
+def _samples(graph: Graph, dataset: Dataset, count: int) -> Iterator[dict[str, Array]]:
+    """Yield single samples in the shapes of the graph's inputs."""
+    singles = itertools.chain.from_iterable(
+        (
+            {k: v[i] for k, v in batch.inputs.items()}
+            for i in range(batch.size)
+        )
+        for batch in dataset.batches(16)
+    )
+    for sample in itertools.islice(singles, count):
+        yield {k: np.asarray(v).reshape(graph.shape(k)) for k, v in sample.items()}
+
+
+def options_text(options: Options) -> dict[str, str]:
+    """Spell the options that shape a program, for its manifest."""
+    return {
+        "bits": str(options.bits),
+        "calibration": "data-free" if options.calib is None else "data",
+        "clip": options.clip,
+        "weights": options.weights,
+    }

@@ -1,0 +1,165 @@
+"""The cost model: cycles, energy and frame rate of a program, from counted events.
+
+A model, not a measurement: energy = static power · time + Σ events · marginal energy, throughput
+from the slowest layer of a pass, latency from the sum over layers. Every constant is a figure of
+the target's TOML file, with its source.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from lowbitc.compiler.ir.quantized import DEVICE_OPS
+from lowbitc.targets.engines.events import COUNTED
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.diagnostics import Source
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.ir.node import Node
+    from lowbitc.targets.container import Json
+    from lowbitc.targets.engines.events import Counts
+    from lowbitc.targets.placement.model import NeuralProcessor
+    from lowbitc.targets.program.program import Program
+    from lowbitc.targets.spec import Target
+
+_FULL = 8
+"""Bits of a weight that the figures of synaptic operations are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A frame's cost by the model.
+
+    ``cycles_per_frame`` is the latency of one frame alone; ``frames_per_second`` the throughput
+    of a stream of frames. ``energy_per_frame_j`` = static + dynamic.
+    """
+
+    cycles_per_frame: float
+    energy_per_frame_j: float
+    static_energy_j: float
+    dynamic_energy_j: float
+    frames_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """A layer's events, operations and cycles a frame; ``bits`` are those of its weights.
+
+    A layer without weights has the bits of its output.
+    """
+
+    name: str
+    op: str
+    sources: tuple[Source, ...]
+    events: float
+    synaptic_ops: float
+    cycles: float
+    energy_j: float
+    bits: int
+    processors: int
+    sparsity: float
+
+    def as_json(self) -> dict[str, Json]:
+        """Return plain dictionaries, lists, numbers and texts."""
+        held = asdict(self)
+        held["sources"] = [asdict(source) for source in self.sources]
+        return held
+
+
+def estimate_cost(
+    program: Program, target: Target, counts: Counts
+) -> tuple[Cost, tuple[LayerCost, ...]]:
+    """Estimate a frame's cost from the events of ``counts``, averaged over its samples."""
+    processors = program.placement.of_layer()
+    frames = max(counts.samples, 1)
+    layers = tuple(
+        _layer(node, launch.graph, target, counts, processors.get(node.name, ()), frames)
+        for launch in program.launches
+        for node in launch.graph.nodes
+        if isinstance(node, DEVICE_OPS) and isinstance(node, COUNTED)
+    )
+    clock = target.figure("clock")
+    by_name = {layer.name: layer.cycles for layer in layers}
+    latency = sum(by_name.values())
+    interval = _interval(program, target, by_name)
+    external = _external_bytes(program)
+    latency += external / target.figure("external_bytes_per_cycle")
+    dynamic = sum(layer.energy_j for layer in layers)
+    dynamic += external * target.figure("external_energy")
+    static = target.figure("static_power") * interval / clock
+    cost = Cost(
+        cycles_per_frame=latency,
+        energy_per_frame_j=static + dynamic,
+        static_energy_j=static,
+        dynamic_energy_j=dynamic,
+        frames_per_second=clock / interval if interval else 0.0,
+    )
+    return cost, layers
+
+
+def _layer(  # noqa: PLR0913 - what a layer's cost depends on
+    node: Node,
+    graph: Graph,
+    target: Target,
+    counts: Counts,
+    placed: tuple[NeuralProcessor, ...],
+    frames: int,
+) -> LayerCost:
+    count = counts.of(node.name)
+    events, operations = count.events / frames, count.synaptic_ops / frames
+    output = graph.tensor(node.outputs[0])
+    width = output.levels.bits if output.levels else _FULL
+    weights = graph.tensor(node.inputs[1]).levels if len(node.inputs) > 1 else None
+    bits = weights.bits if weights is not None and node.op.startswith(("QConv", "QDense")) else width
+    share = max(len(placed), 1)
+    rate = target.figure("synaptic_ops_per_cycle") * _FULL / bits
+    # Every NP of a layer sees all events of its columns; the operations are shared out.
+    made = math.prod(output.dims)
+    cycles = max(
+        operations / (share * rate),
+        events / target.figure("events_per_cycle"),
+        made * width / _FULL / (share * target.figure("link_bytes_per_cycle")),
+    )
+    energy = (
+        operations * target.figure("synaptic_op_energy") * bits / _FULL
+        + events * target.figure("event_energy")
+        + events * _hops(placed) * target.figure("hop_energy")
+        + made * target.figure("output_energy")
+    )
+    return LayerCost(
+        node.name,
+        node.op,
+        node.sources,
+        events,
+        operations,
+        cycles,
+        energy,
+        bits,
+        len(placed),
+        count.sparsity,
+    )
+
+
+def _hops(placed: tuple[NeuralProcessor, ...]) -> float:
+    """Return the hops of an event that is passed along all NPs of its layer, one to the next."""
+    steps = zip(placed[:-1], placed[1:], strict=True)
+    return 1 + sum(abs(a.x - b.x) + abs(a.y - b.y) for a, b in steps)
+
+
+def _interval(program: Program, target: Target, cycles: dict[str, float]) -> float:
+    """Return the cycles between frames: the slowest layer of each pass, and reloads."""
+    total = 0.0
+    layer_of = program.placement.processors
+    for step in program.placement.passes:
+        inside = {p.layer for p in layer_of[step.processors[0] : step.processors[1]]}
+        total += max((cycles.get(name, 0.0) for name in inside), default=0.0)
+    reload = program.placement.reload_bytes / target.figure("external_bytes_per_cycle")
+    return total + reload
+
+
+def _external_bytes(program: Program) -> int:
+    """Return the bytes a frame that pass the chip's border: reloads, and levels of later passes."""
+    spilled = sum(p.spill_bytes for p in program.placement.passes)
+    return program.placement.reload_bytes + 2 * spilled
