@@ -64,8 +64,8 @@ class Affine:
         """Return scale and shift as vectors over one axis, None if the map varies elsewhere."""
         if self.axes - {axis}:
             return None
-        scale = np.broadcast_to(self.scale.reshape(-1), (size,))
-        return scale, np.broadcast_to(self.shift.reshape(-1), (size,))
+        scale, shift = (np.reshape(a, -1) for a in (self.scale, self.shift))
+        return np.broadcast_to(scale, (size,)), np.broadcast_to(shift, (size,))
 
     def without_shift(self) -> Affine:
         """Return the scale alone."""
@@ -90,7 +90,8 @@ def over_channels(scale: Array, shift: Array, rank: int) -> Affine:
     """Make the map that scales and shifts along axis 1 of a tensor."""
     shape = (1, -1, *(1,) * (rank - 2))
     return tidied(
-        np.asarray(scale, np.float64).reshape(shape), np.asarray(shift, np.float64).reshape(shape)
+        np.reshape(np.asarray(scale, np.float64), shape),
+        np.reshape(np.asarray(shift, np.float64), shape),
     )
 
 
@@ -143,25 +144,27 @@ def _loose(edit: Edit, node: Node) -> Mapping | None:
     left, right = map(edit.constant, node.inputs)
     if (left is None) is (right is None):
         return None
-    value = node.inputs[0] if left is None else node.inputs[1]
+    value, constant = (node.inputs[0], right) if left is None else (node.inputs[1], left)
     shape = edit.shape(value)
-    constant = right if left is None else left
     if shape is None or constant is None or edit.shape(node.outputs[0]) != shape:
         return None
     held = _aligned(constant, shape)
-    if held is None:
-        return None
-    one, zero = np.ones((1,) * len(shape)), np.zeros((1,) * len(shape))
-    if isinstance(node, ops.Add):
-        return Mapping(node, value, tidied(one, held))
-    if isinstance(node, ops.Mul):
-        return Mapping(node, value, tidied(held, zero))
-    if isinstance(node, ops.Sub):
-        affine = tidied(one, -held) if left is None else tidied(-one, held)
-        return Mapping(node, value, affine)
-    if left is not None or np.any(held == 0):
-        return None
-    return Mapping(node, value, tidied(1 / held, zero))
+    affine = None if held is None else _arithmetic(node, held, reversed_=left is not None)
+    return None if affine is None else Mapping(node, value, affine)
+
+
+def _arithmetic(node: Node, held: Float64, *, reversed_: bool) -> Affine | None:
+    """Return what a node does to x with a constant; ``reversed_``: the constant comes first."""
+    one, zero = np.ones((1,) * held.ndim), np.zeros((1,) * held.ndim)
+    match node:
+        case ops.Add():
+            return tidied(one, held)
+        case ops.Mul():
+            return tidied(held, zero)
+        case ops.Sub():
+            return tidied(-one, held) if reversed_ else tidied(one, -held)
+        case _:
+            return None if reversed_ or np.any(held == 0) else tidied(1 / held, zero)
 
 
 def _aligned(constant: Array, shape: tuple[int, ...]) -> Float64 | None:
@@ -169,8 +172,7 @@ def _aligned(constant: Array, shape: tuple[int, ...]) -> Float64 | None:
     if constant.ndim > len(shape) or len(shape) < _LEAST_RANK:
         return None
     held = np.asarray(constant, np.float64)
-    held = held.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
-    fits = held.shape[0] == 1 and all(
-        have in {1, want} for have, want in zip(held.shape, shape, strict=True)
-    )
+    held = np.reshape(held, (1,) * (len(shape) - constant.ndim) + constant.shape)
+    pairs = list(zip(held.shape, shape, strict=True))
+    fits = all(have in {1, want} for have, want in pairs) and pairs[0][0] == 1
     return held if fits and np.all(np.isfinite(held)) else None

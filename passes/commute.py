@@ -31,27 +31,26 @@ class Blocked:
 
 def moved_before(edit: Edit, node: Node, affine: Affine) -> tuple[Affine, ...] | Blocked:
     """Return the maps of a node's operands that do together what ``affine`` does behind it."""
+    moved: Affine | Blocked
     match node:
         case ops.Concat():
             return _parts(edit, node, affine)
         case ops.Add():
-            operands = [edit.shape(v) for v in node.inputs]
-            if operands[0] is None or operands[0] != operands[1]:
-                return Blocked(f"{node.name} broadcasts")
-            return affine, affine.without_shift()
+            left, right = map(edit.shape, node.inputs)
+            alike = left is not None and left == right
+            parts = (affine, affine.without_shift())
+            return parts if alike else Blocked(f"{node.name} broadcasts")
         case ops.Transpose():
             inverse = [int(i) for i in np.argsort(node.perm)]
-            return (_each(affine, lambda a: a.transpose(inverse)),)
+            moved = _each(affine, lambda a: a.transpose(inverse))
         case ops.Reshape():
             moved = _reshaped(edit, affine, node.outputs[0], node.inputs[0])
-            return moved if isinstance(moved, Blocked) else (moved,)
         case ops.Slice():
-            if affine.axes.intersection(node.axes):
-                return Blocked(f"{node.name} cuts along the channels")
-            return (affine,)
+            cut = affine.axes.intersection(node.axes)
+            moved = Blocked(f"{node.name} cuts where the map varies") if cut else affine
         case _:
             moved = _unmoved(node, affine)
-            return moved if isinstance(moved, Blocked) else (affine,)
+    return moved if isinstance(moved, Blocked) else (moved,)
 
 
 def moved_behind(edit: Edit, node: Node, value: str, affine: Affine) -> Affine | Blocked:
@@ -108,11 +107,11 @@ def _reshaped(edit: Edit, affine: Affine, old: str, new: str) -> Affine | Blocke
         return Blocked("the shapes around it are not known")
     rank = len(after.dims)
     if not affine.axes:
-        return _each(affine, lambda a: a.reshape((1,) * rank))
+        return _each(affine, lambda a: np.reshape(a, (1,) * rank))
     if rank < 1 or before.dims[:1] != after.dims[:1]:
         return Blocked("a Reshape moves samples")
     sample = (1, *before.dims[1:])
-    return _each(affine, lambda a: np.broadcast_to(a, sample).reshape((1, *after.dims[1:])))
+    return _each(affine, lambda a: np.reshape(np.broadcast_to(a, sample), (1, *after.dims[1:])))
 
 
 def _parts(edit: Edit, node: ops.Concat, affine: Affine) -> tuple[Affine, ...] | Blocked:

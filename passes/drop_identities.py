@@ -35,30 +35,35 @@ class DropIdentities:
         return edit.done()
 
 
-def changes_nothing(edit: Edit, node: Node) -> bool:  # noqa: PLR0911 - one return an operator
+def changes_nothing(edit: Edit, node: Node) -> bool:
     """Whether a node's one output always equals its first input."""
     match node:
         case ops.Identity():
             return True
-        case ops.Concat():
-            return len(node.inputs) == 1
-        case ops.Split():
-            return len(node.outputs) == 1
-        case ops.Transpose():
-            return node.perm == tuple(range(len(node.perm)))
-        case ops.Pad():
-            return not any(node.pads)
-        case ops.Upsample():
-            return all(factor == 1 for factor in node.factors)
-        case ops.Clamp():
-            return node.low == -np.inf and node.high == np.inf
-        case ops.MaxPool() | ops.AveragePool():
-            still = all(size == 1 for size in (*node.kernel, *node.stride))
-            return still and not any(node.pads)
+        case ops.Concat() | ops.Split():
+            return len(node.inputs) == len(node.outputs) == 1
         case ops.Reshape() | ops.Flatten() | ops.Squeeze() | ops.Unsqueeze():
             return _same_shape(edit, node)
         case ops.Slice():
             return _same_shape(edit, node) and all(step == 1 for step in node.steps)
+        case _:
+            return _is_neutral(node)
+
+
+def _is_neutral(node: Node) -> bool:
+    """Whether the attributes alone say so."""
+    match node:
+        case ops.Transpose():
+            return node.perm == tuple(range(len(node.perm)))
+        case ops.Clamp():
+            return node.low == -np.inf and node.high == np.inf
+        case ops.Pad():
+            return not any(node.pads)
+        case ops.Upsample():
+            return all(factor == 1 for factor in node.factors)
+        case ops.MaxPool() | ops.AveragePool():
+            single = all(size == 1 for size in (*node.kernel, *node.stride))
+            return single and not any(node.pads)
         case _:
             return False
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lowbitc.compiler.ir import ops
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def never_negative(edit: Edit, value: str) -> bool:
         current = waiting.pop()
         constant = edit.constant(current)
         if constant is not None:
-            if bool((constant < 0).any()):
+            if np.any(np.asarray(constant, np.float64) < 0):
                 return False
             continue
         node = edit.maker(current)

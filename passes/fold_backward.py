@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from lowbitc.compiler.ir import ops
 from lowbitc.passes.affine import read_mapping
 from lowbitc.passes.commute import Blocked, moved_before
-from lowbitc.passes.edit import Edit
 from lowbitc.passes.scale_weights import WEIGHTED, scaled_output, store
 from lowbitc.passes.spell_scale_shift import Spelling, goes_by_channel, put_scale_shift
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.diagnostics import Source
     from lowbitc.compiler.ir.node import Node
     from lowbitc.passes.affine import Affine, Mapping
+    from lowbitc.passes.edit import Edit
 
 _SUMS = (*WEIGHTED, ops.AveragePool, ops.GlobalAveragePool)
 _CLIPS = (ops.Relu, ops.Clamp)
@@ -63,7 +63,10 @@ class Backward:
         if inner is not None:
             fits = goes_by_channel(edit, value, inner.affine.then(affine))
             return None if fits else Blocked(f"{node.name} does not map by channels")
-        moved = moved_before(edit, node, affine)
+        return self._passing_blocked(node, affine)
+
+    def _passing_blocked(self, node: Node, affine: Affine) -> Blocked | None:
+        moved = moved_before(self.edit, node, affine)
         if isinstance(moved, Blocked):
             return moved
         operands = zip(node.inputs, moved, strict=True)

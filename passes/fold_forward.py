@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from lowbitc.passes.affine import read_mapping
 from lowbitc.passes.commute import Blocked, moved_behind
-from lowbitc.passes.edit import Edit
 from lowbitc.passes.scale_weights import WEIGHTED, scaled_input, store
 from lowbitc.passes.spell_scale_shift import Spelling, goes_by_channel, put_scale_shift
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.diagnostics import Source
     from lowbitc.compiler.ir.node import Node
     from lowbitc.passes.affine import Affine, Mapping
+    from lowbitc.passes.edit import Edit
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -52,11 +53,11 @@ def _fused(edit: Edit, node: ops.Mul) -> Node | None:
             if kind is None or edit.shape(value) != edit.shape(node.outputs[0]):
                 continue
             sources = joined_sources(*_between(edit, node, value))
-            fields = {"name": node.name, "inputs": (value,), "outputs": node.outputs}
-            if kind is ops.Gelu:
-                tanh = not any(isinstance(n, ops.Erf) for n in _between(edit, node, value))
-                return ops.Gelu(**fields, sources=sources, tanh=tanh)
-            return kind(**fields, sources=sources)
+            fused = kind(name=node.name, inputs=(value,), outputs=node.outputs, sources=sources)
+            if isinstance(fused, ops.Gelu):
+                exact = any(isinstance(n, ops.Erf) for n in _between(edit, node, value))
+                return dataclasses.replace(fused, tanh=not exact)
+            return fused
     return None
 
 

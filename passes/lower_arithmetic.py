@@ -13,6 +13,7 @@ from lowbitc.passes.edit import Edit
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.manager import PassResult
 
 
@@ -35,12 +36,15 @@ class LowerArithmetic:
             held = edit.constant(name)
             if held is None or value in edit.constants or edit.tensor(name).element != F32:
                 continue
-            fields = {"name": node.name, "outputs": node.outputs, "sources": node.sources}
             wide = np.asarray(held, np.float64)
             if isinstance(node, ops.Sub):
-                negated = edit.add_constant(name, (-wide).astype(np.float32))
-                edit.put(ops.Add(inputs=(value, negated), **fields))
+                turned = edit.add_constant(name, (-wide).astype(np.float32))
+                edit.put(_with(ops.Add, node, (value, turned)))
             elif np.all(wide != 0):
-                inverse = edit.add_constant(name, (1 / wide).astype(np.float32))
-                edit.put(ops.Mul(inputs=(value, inverse), **fields))
+                turned = edit.add_constant(name, (1 / wide).astype(np.float32))
+                edit.put(_with(ops.Mul, node, (value, turned)))
         return edit.done()
+
+
+def _with(operator: type[ops.Add | ops.Mul], node: Node, inputs: tuple[str, str]) -> Node:
+    return operator(name=node.name, inputs=inputs, outputs=node.outputs, sources=node.sources)

@@ -39,8 +39,8 @@ class MergeClips:
             if inner is not None and inside is not None and edit.read_once(value):
                 bounds = _within(inside[0], bounds), _within(inside[1], bounds)
                 value, sources = inner.inputs[0], joined_sources(inner, node)
-            fields = {"name": node.name, "inputs": (value,), "outputs": node.outputs}
-            merged = _clip(ops.Relu(**fields, sources=sources), *bounds)
+            relu = ops.Relu(name=node.name, inputs=(value,), outputs=node.outputs, sources=sources)
+            merged = _clip(relu, *bounds)
             if merged != node:
                 edit.put(merged)
         return edit.done()

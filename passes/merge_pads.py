@@ -33,7 +33,7 @@ class MergePads:
     def run(self, graph: Graph, /) -> PassResult:
         """Return the graph with as few pads as can be."""
         edit = Edit(graph)
-        for node in graph.nodes:
+        for node in reversed(graph.nodes):
             pad = edit.current(node)
             if not isinstance(pad, ops.Pad):
                 continue

@@ -46,10 +46,11 @@ def scaled_output(edit: Edit, node: Weighted, affine: Affine) -> Parameters | Bl
     scale, shift = vectors
     tail = (1,) * (held.weights.ndim - 2)
     if isinstance(node, ops.ConvTranspose):
-        by_input = np.repeat(scale.reshape(node.groups, -1), _inputs_per_group(node, held), axis=0)
-        weights = held.weights * by_input.reshape(*held.weights.shape[:2], *tail)
+        per_group = np.reshape(held.weights, (node.groups, -1, *held.weights.shape[1:]))
+        scaled = per_group * np.reshape(scale, (node.groups, 1, -1, *tail))
+        weights = np.reshape(scaled, held.weights.shape)
     else:
-        weights = held.weights * scale.reshape(-1, 1, *tail)
+        weights = held.weights * np.reshape(scale, (-1, 1, *tail))
     return Parameters(weights, held.bias * scale + shift)
 
 
@@ -75,12 +76,12 @@ def scaled_input(edit: Edit, node: Weighted, affine: Affine) -> Parameters | Blo
         return Blocked(f"{node.name} pads its input with zeros, which a shift would have to move")
     tail = (1,) * (weights.ndim - 2)
     if transposed:
-        return Parameters(weights * scale.reshape(-1, 1, *tail), bias)
-    per_group = weights.reshape(groups, -1, *weights.shape[1:])
-    moved = per_group * shift.reshape(groups, 1, -1, *tail)
-    bias = bias + moved.sum(axis=tuple(range(2, moved.ndim))).reshape(-1)
-    scaled = per_group * scale.reshape(groups, 1, -1, *tail)
-    return Parameters(scaled.reshape(weights.shape), bias)
+        return Parameters(weights * np.reshape(scale, (-1, 1, *tail)), bias)
+    per_group = np.reshape(weights, (groups, -1, *weights.shape[1:]))
+    moved = per_group * np.reshape(shift, (groups, 1, -1, *tail))
+    added = np.reshape(np.sum(moved, axis=tuple(range(2, moved.ndim))), -1)
+    scaled = per_group * np.reshape(scale, (groups, 1, -1, *tail))
+    return Parameters(np.reshape(scaled, weights.shape), bias + added)
 
 
 def store(edit: Edit, node: Weighted, parameters: Parameters) -> Weighted:
@@ -99,17 +100,13 @@ def output_ranges(edit: Edit, node: Weighted) -> Float64 | None:
         return None
     sizes = np.abs(held.weights)
     if not isinstance(node, ops.ConvTranspose):
-        return sizes.reshape(sizes.shape[0], -1).max(axis=1)
-    groups = sizes.reshape(node.groups, -1, *sizes.shape[1:])
-    return groups.max(axis=(1, *range(3, groups.ndim))).reshape(-1)
+        return np.asarray(np.max(sizes, axis=tuple(range(1, sizes.ndim))))
+    groups = np.reshape(sizes, (node.groups, -1, *sizes.shape[1:]))
+    return np.reshape(np.max(groups, axis=(1, *range(3, groups.ndim))), -1)
 
 
 def _has_bias(node: Weighted) -> bool:
     return len(node.inputs) > 2 and bool(node.inputs[2])  # noqa: PLR2004 - x, w, b
-
-
-def _inputs_per_group(node: ops.ConvTranspose, held: Parameters) -> int:
-    return held.weights.shape[0] // node.groups
 
 
 def _parameters(edit: Edit, node: Weighted) -> Parameters | Blocked:
@@ -117,10 +114,11 @@ def _parameters(edit: Edit, node: Weighted) -> Parameters | Blocked:
     if weights is None:
         return Blocked(f"{node.name} computes its weights at run time")
     held = np.asarray(weights, np.float64)
-    transposed = isinstance(node, ops.ConvTranspose)
-    outputs = held.shape[1] * node.groups if transposed else held.shape[0]
+    outputs = held.shape[0]
+    if isinstance(node, ops.ConvTranspose):
+        outputs = held.shape[1] * node.groups
     if not _has_bias(node):
-        return Parameters(held, np.zeros(outputs))
+        return Parameters(held, np.zeros((outputs,), np.float64))
     bias = edit.constant(node.inputs[2])
     if bias is None:
         return Blocked(f"{node.name} computes its bias at run time")

@@ -35,7 +35,7 @@ def goes_by_channel(edit: Edit, value: str, affine: Affine) -> bool:
 def put_scale_shift(edit: Edit, spelling: Spelling, affine: Affine) -> None:
     """Put a ScaleShift that does the map, in place of the node of its name if there is one."""
     shape = edit.shape(spelling.value) or ()
-    vectors = affine.along(1, shape[1])
+    vectors = affine.along(1, shape[1]) if len(shape) > 1 else None
     if vectors is None:
         return
     scale, shift = (np.ascontiguousarray(v, np.float32) for v in vectors)

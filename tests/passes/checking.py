@@ -41,16 +41,15 @@ def checked(step: Pass, graph: Graph, *, relative: float = 2e-5) -> Graph:
 def gap(first: Graph, second: Graph, samples: int = SAMPLES) -> float:
     """Return the largest difference of any output, relative to that output's largest value."""
     feeds = random_feeds(first, samples)
-    session_options = {"threads": 1}
-    wanted = FloatSession(first, **session_options).arrays(feeds)
-    found = FloatSession(second, **session_options).arrays(feeds)
+    wanted, found = (FloatSession(g, threads=1).arrays(feeds) for g in (first, second))
     assert set(wanted) == set(found)
     gaps = [0.0]
     for name, array in wanted.items():
         assert found[name].shape == array.shape
         assert np.all(np.isfinite(array))
-        size = max(float(np.max(np.abs(array))), 1e-6)
-        gaps.append(float(np.max(np.abs(found[name] - array))) / size)
+        before, after = (np.asarray(a, np.float64) for a in (array, found[name]))
+        size = max(float(np.max(np.abs(before))), 1e-6)
+        gaps.append(float(np.max(np.abs(after - before))) / size)
     return max(gaps)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,12 +67,16 @@ class Net:
         return self.random.normal(size=shape).astype(np.float32)
 
     def node(
-        self, operator: type[Node], inputs: tuple[str, ...], shape: tuple[int, ...], **fields: Any
+        self,
+        operator: type[Node],
+        inputs: tuple[str, ...],
+        dims: tuple[int, ...],
+        **fields: object,
     ) -> str:
         """Add any node with one output of the given shape."""
         name = f"{operator.op}_{len(self.nodes)}"
         output = f"{name}:0"
-        self.types[output] = TensorType(shape, F32)
+        self.types[output] = TensorType(dims, F32)
         self.nodes.append(
             operator(
                 name=name,
@@ -84,7 +88,7 @@ class Net:
         )
         return output
 
-    def same(self, operator: type[Node], *inputs: str, **fields: Any) -> str:
+    def same(self, operator: type[Node], *inputs: str, **fields: object) -> str:
         """Add a node whose output has the shape of its first input."""
         return self.node(operator, inputs, self.shape(inputs[0]), **fields)
 
@@ -122,7 +126,7 @@ class Net:
     def conv_transpose(
         self, x: str, outputs: int, *, stride: int = 2, groups: int = 1, bias: bool = True
     ) -> str:
-        """Add a 2-D transposed convolution with 3×3 kernels and padding 1."""
+        """Add a 2-D transposed convolution with 3x3 kernels and padding 1."""
         n, channels, height, width = self.shape(x)
         inputs = [x, self.constant(self.normal(channels, outputs // groups, 3, 3), "w")]
         if bias:
@@ -177,7 +181,7 @@ class Net:
         """Add x ∘ constant."""
         return self.same(operator, x, self.constant(np.asarray(array, np.float32)))
 
-    def pool(  # noqa: PLR0913 - the attributes of a pool
+    def pool(
         self,
         operator: type[Node],
         x: str,
@@ -185,7 +189,7 @@ class Net:
         *,
         stride: int = 0,
         pads: int | tuple[int, ...] = 0,
-        **fields: Any,
+        **fields: object,
     ) -> str:
         """Add a MaxPool or AveragePool."""
         shape = self.shape(x)
@@ -215,9 +219,9 @@ class Net:
         sizes = tuple(shape[i] + pads[i] + pads[i + rank] for i in range(rank))
         return self.node(ops.Pad, (x,), sizes, pads=pads, value=value, mode=mode)
 
-    def reshape(self, x: str, *shape: int) -> str:
+    def reshape(self, x: str, *sizes: int) -> str:
         """Add a Reshape to a full shape."""
-        return self.node(ops.Reshape, (x,), shape, shape=shape)
+        return self.node(ops.Reshape, (x,), sizes, shape=sizes)
 
     def transpose(self, x: str, *perm: int) -> str:
         """Add a Transpose."""
