@@ -38,7 +38,6 @@ class CalibratePact:
     """Fill ``Graph.clips`` for every value that holds levels on the chip.
 
     One histogram of fixed size for each group of values; samples stream through and are not kept.
-    ``advance`` is told after each sample.
     """
 
     name: ClassVar[str] = "calibrate-pact"
@@ -46,7 +45,6 @@ class CalibratePact:
     bits: Bits = Bits()
     method: str = "mse"
     threads: int = 0
-    advance: Callable[[], None] | None = None
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with its clips, in stage CALIBRATED.
@@ -77,7 +75,9 @@ class CalibratePact:
 
     def _collect(self, graph: Graph, groups: tuple[Group, ...]) -> tuple[list[Histogram], int]:
         fetch = _worth_fetching(graph, groups)
-        session = FloatSession(graph, fetch=[v for held in fetch for v in held], threads=self.threads)
+        session = FloatSession(
+            graph, fetch=[v for held in fetch for v in held], threads=self.threads
+        )
         builders = [HistogramAccumulator() for _ in groups]
         count = 0
         for sample in self.samples():
@@ -87,8 +87,6 @@ class CalibratePact:
                     seen = sample[value] if value in sample else values[value]
                     builders[index].add(np.asarray(seen, np.float32))
             count += 1
-            if self.advance is not None:
-                self.advance()
         return [builder.result() for builder in builders], count
 
 
@@ -101,8 +99,7 @@ def _worth_fetching(graph: Graph, groups: tuple[Group, ...]) -> list[tuple[str, 
         kept = [
             value
             for value in group.values
-            if value not in makers
-            or not any(source in inside for source in makers[value].inputs)
+            if value not in makers or not any(source in inside for source in makers[value].inputs)
         ]
         chosen.append(tuple(kept))
     return chosen

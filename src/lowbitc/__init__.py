@@ -1,11 +1,56 @@
-"""Compile float ONNX models for a low-bit neuromorphic chip, and simulate it bit for bit."""
+"""Compile float ONNX models for a low-bit neuromorphic chip, and simulate it bit for bit.
+
+    import lowbitc
+
+    program = lowbitc.compile("model.onnx", calib="samples.npz", bits="8/4/4")
+    program.save("model.lbc")
+    result = lowbitc.simulate("model.lbc", "test.npz")
+    simulator = lowbitc.load("model.lbc").simulator()
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import importlib
+from typing import TYPE_CHECKING, Final
 
 from lowbitc._version import VERSION
 
+if TYPE_CHECKING:
+    from lowbitc.compilation import compile, compile_with  # noqa: A004 - the field's verb
+    from lowbitc.compiler.diagnostics import CompileError, Diagnostic
+    from lowbitc.simulation import Simulation, load, simulate
+    from lowbitc.targets.program.program import Program
+
 __version__: Final = VERSION
 
-__all__ = ["__version__"]
+__all__ = [
+    "CompileError",
+    "Diagnostic",
+    "Program",
+    "Simulation",
+    "__version__",
+    "compile",
+    "compile_with",
+    "load",
+    "simulate",
+]
+
+_HOMES = {
+    "CompileError": "lowbitc.compiler.diagnostics",
+    "Diagnostic": "lowbitc.compiler.diagnostics",
+    "Program": "lowbitc.targets.program.program",
+    "Simulation": "lowbitc.simulation",
+    "compile": "lowbitc.compilation",
+    "compile_with": "lowbitc.compilation",
+    "load": "lowbitc.simulation",
+    "simulate": "lowbitc.simulation",
+}
+"""Loaded when first used: importing onnx and onnxruntime takes longer than printing help."""
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module."""
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(_HOMES[name]), name)

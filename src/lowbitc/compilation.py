@@ -13,7 +13,7 @@ from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.datasets.stream import InputSpec
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
 from lowbitc.compiler.frontend import import_model
-from lowbitc.compiler.manager import PassManager, PassRun
+from lowbitc.compiler.manager import PassManager
 from lowbitc.options import Options, settle
 from lowbitc.passes.absorb_shifts import AbsorbShifts
 from lowbitc.passes.assign_devices import AssignDevices
@@ -41,15 +41,13 @@ if TYPE_CHECKING:
     from lowbitc.targets.spec import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Who is told of long work: ``start`` of a task of so many steps, ``advance`` by one step."""
-
-    start: Callable[[str, int], None]
-    advance: Callable[[], None]
+if TYPE_CHECKING:
+    Report = Callable[[str, int, int], None]
+    """Told the step of long work, how much of it is done, and of how much."""
 
 
-SILENT = Progress(lambda _task, _steps: None, lambda: None)
+def silent(_step: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def compile_with(
     options: Options,
     *,
     hook: Callable[[Mapping[str, Array] | None], Hook] | None = None,
-    progress: Progress = SILENT,
+    report: Report = silent,
 ) -> Compilation:
     """Compile with settled options.
 
@@ -117,16 +115,10 @@ def compile_with(
     if options.calib is not None:
         dataset = open_dataset(options.calib, input_specs(graph), options.preprocess)
     sample = None if dataset is None else next(_samples(graph, dataset, 1))
-    passes = (*FOLDING, *quantizing(graph, target, options, dataset, progress))
-    progress.start("passes", len(passes))
-
-    made = hook(sample) if hook is not None else None
-
-    def tell(run: PassRun) -> tuple[Diagnostic, ...]:
-        progress.advance()
-        return made(run) if made is not None else ()
-
-    result = PassManager(passes, tell).run(graph)
+    passes = (*FOLDING, *quantizing(graph, target, options, dataset, report))
+    manager = PassManager(passes, hook(sample)) if hook is not None else PassManager(passes)
+    result = manager.run(graph)
+    report("place", 0, 0)
     found += result.diagnostics
     built = build_program(result.graph, target, options_text(options), sample, options.preprocess)
     found += built.diagnostics
@@ -138,7 +130,7 @@ def quantizing(
     target: Target,
     options: Options,
     dataset: Dataset | None,
-    progress: Progress,
+    report: Report,
 ) -> tuple[Pass, ...]:
     """Return the passes that take a folded graph to a partitioned one."""
     bits = options.bits
@@ -147,13 +139,11 @@ def quantizing(
         calibrate = CalibrateDataFree(batchnorm_moments(imported), bits, options.clip)
     else:
         count = min(len(dataset), options.limit)
-        progress.start("calibrate", count)
         calibrate = CalibratePact(
-            lambda: _samples(imported, dataset, count),
+            lambda: _reported(_samples(imported, dataset, count), count, report),
             bits,
             options.clip,
             options.threads,
-            progress.advance,
         )
     return (
         AssignDevices(target.findings, bits),
@@ -184,6 +174,14 @@ def _samples(graph: Graph, dataset: Dataset, count: int) -> Iterator[dict[str, A
     )
     for sample in itertools.islice(singles, count):
         yield {k: np.asarray(v).reshape(graph.shape(k)) for k, v in sample.items()}
+
+
+def _reported(
+    samples: Iterator[dict[str, Array]], count: int, report: Report
+) -> Iterator[dict[str, Array]]:
+    for done, sample in enumerate(samples):
+        report("calibrate", done, count)
+        yield sample
 
 
 def options_text(options: Options) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compilation import SILENT, Progress
+from lowbitc.compilation import silent
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.datasets.preprocess import Preprocess
 from lowbitc.compiler.datasets.stream import InputSpec
@@ -25,6 +25,7 @@ from lowbitc.targets.shares import DeviceShares, device_shares
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from lowbitc.compilation import Report
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.compiler.datasets.stream import Batch
     from lowbitc.compiler.elements import Array
@@ -77,7 +78,7 @@ def simulate(  # noqa: PLR0913 - one argument a setting
     limit: int | None = None,
     threads: int = 0,
     keep_outputs: bool = False,
-    progress: Progress = SILENT,
+    report: Report = silent,
 ) -> Simulation:
     """Run a program on a data set, or on its first ``limit`` samples.
 
@@ -89,8 +90,7 @@ def simulate(  # noqa: PLR0913 - one argument a setting
     dataset = open_dataset(data, specs, preprocess_of(held))
     simulator = Simulator(held, engine, threads=threads)
     wanted = len(dataset) if limit is None else min(limit, len(dataset))
-    progress.start("simulate", wanted)
-    counts, hits, seconds = Counts(), Hits(), 0.0
+    counts, hits, seconds, done = Counts(), Hits(), 0.0, 0
     kept: list[Mapping[str, Array]] = []
     for batch in _limited(dataset.batches(simulator.batch), wanted):
         start = time.perf_counter()
@@ -100,8 +100,8 @@ def simulate(  # noqa: PLR0913 - one argument a setting
             hits += count_hits(outputs[held.outputs[0].name], batch.labels)
         if keep_outputs:
             kept.append(outputs)
-        for _ in range(batch.size):
-            progress.advance()
+        done += batch.size
+        report("simulate", done, wanted)
     target = load_target(held.target)
     cost, layers = estimate_cost(held, target, counts)
     levels = sum(layer.levels for layer in counts.layers.values())
