@@ -13,40 +13,72 @@ static inline ptrdiff_t packed_stride(const Op *op) {
     return op->algo == ALGO_GEMM16 ? round_up(op->depth, 16) + 16 : round_up(op->depth, 32) + 32;
 }
 
-/* Turn accumulators [rows][TILE_N] of one panel into bytes (or int32) of the output. */
-static void finish_tile(const Job *j, Panel p, int panel, const int32_t *acc, int rows, ptrdiff_t pixel) {
+/* What follows the output stage of `n` channels: tables and the residual Add, on rows of bytes. */
+static void finish_rows(const Job *j, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows,
+                        int n) {
     const Op *op = j->op;
     const Path *k = j->plan->path;
+    if (op->stage.table)
+        for (int r = 0; r < rows; r++) k->lookup(out + r * ldo, (size_t)n, op->stage.table);
+    if (!other) return;
+    k->add(&op->add, out, ldo, other, ldb, rows, (size_t)n);
+    if (op->add.table)
+        for (int r = 0; r < rows; r++) k->lookup(out + r * ldo, (size_t)n, op->add.table);
+}
+
+/* Where a panel's channels of an output pixel lie, and those of the other operand of a fused Add. */
+static inline uint8_t *panel_out(const Job *j, Panel p, ptrdiff_t pixel) {
+    const Value *out = value_of(j, j->op->out);
+    return value_data(j, j->op->out) + (pixel * out->c + p.channel) * out->element;
+}
+static inline const uint8_t *panel_other(const Job *j, Panel p, ptrdiff_t pixel) {
+    if (j->op->other < 0) return NULL;
+    return value_data(j, j->op->other) + pixel * value_of(j, j->op->out)->c + p.channel;
+}
+
+/* Turn accumulators [rows][TILE_N] of one panel into consecutive pixels of the output. */
+static void finish_tile(const Job *j, Panel p, int panel, const int32_t *acc, int rows, ptrdiff_t pixel) {
+    const Op *op = j->op;
     const ptrdiff_t ldo = value_of(j, op->out)->c;
+    uint8_t *out = panel_out(j, p, pixel);
     if (op->stage.raw) {
-        int32_t *out = (int32_t *)(void *)value_data(j, op->out) + pixel * ldo + p.channel;
-        for (int r = 0; r < rows; r++) memcpy(out + r * ldo, acc + r * TILE_N, (size_t)p.n * sizeof *out);
+        for (int r = 0; r < rows; r++) memcpy(out + r * ldo * 4, acc + r * TILE_N, (size_t)p.n * sizeof *acc);
         return;
     }
-    uint8_t *out = value_data(j, op->out) + pixel * ldo + p.channel;
-    k->stage(&op->stage, op->panel_form[panel], p.channel, p.n, acc, rows, out, ldo);
-    if (op->stage.table)
-        for (int r = 0; r < rows; r++) k->lookup(out + r * ldo, (size_t)p.n, op->stage.table);
-    if (op->other >= 0) {
-        const uint8_t *other = value_data(j, op->other) + pixel * ldo + p.channel;
-        for (int r = 0; r < rows; r++) {
-            k->add(&op->add, out + r * ldo, other + r * ldo, out + r * ldo, (size_t)p.n);
-            if (op->add.table) k->lookup(out + r * ldo, (size_t)p.n, op->add.table);
-        }
-    }
+    j->plan->path->stage(&op->stage, op->panel_form[panel], p.channel, p.n, acc, rows, out, ldo);
+    finish_rows(j, out, ldo, panel_other(j, p, pixel), ldo, rows, p.n);
 }
 
 /* --- matrix products over packed rows ----------------------------------------------------- */
 
-/* Copy `n` bytes of input to a packed row, widened to int16 or with the sign bit flipped. */
-static inline void pack_run(const Job *j, void *row, ptrdiff_t at, const uint8_t *in, int n, int is_signed) {
-    if (j->op->algo == ALGO_GEMM16) j->plan->path->expand((int16_t *)row + at, in, (size_t)n, is_signed);
-    else j->plan->path->flip((uint8_t *)row + at, in, (size_t)n, is_signed ? 0x80 : 0);
+/* Copy rows of input to packed rows, widened to int16 or with the sign bit flipped. */
+static inline void pack_rows(const Job *j, void *to, ptrdiff_t at, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi,
+                             int rows, int n, int is_signed) {
+    const Path *k = j->plan->path;
+    if (j->op->algo == ALGO_GEMM16) k->widen((int16_t *)to + at, ldo, in, ldi, rows, n, is_signed);
+    else k->flip((uint8_t *)to + at, ldo, in, ldi, rows, n, is_signed ? 0x80 : 0);
 }
 
 static inline void pack_zeros(const Job *j, void *row, ptrdiff_t at, int n, int is_signed) {
+    if (n == 0) return;
     if (j->op->algo == ALGO_GEMM16) memset((int16_t *)row + at, 0, (size_t)n * sizeof(int16_t));
     else memset((uint8_t *)row + at, is_signed ? 0x80 : 0, (size_t)n);
+}
+
+/* One receptive field that reaches into the padding, or whose taps are apart. */
+static void pack_taps(const Job *j, uint8_t *row, const uint8_t *data, int channels, int y0, int x0) {
+    const Window *win = &j->op->win;
+    const Value *in = value_of(j, j->op->in);
+    ptrdiff_t at = 0;
+    for (int ky = 0; ky < win->kh; ky++) {
+        const int y = y0 + ky * win->dh;
+        for (int kx = 0; kx < win->kw; kx++, at += channels) {
+            const int x = x0 + kx * win->dw;
+            const uint8_t *from = data + ((ptrdiff_t)y * in->w + x) * in->c;
+            if (y < 0 || y >= in->h || x < 0 || x >= in->w) pack_zeros(j, row, at, channels, in->is_signed);
+            else pack_rows(j, row, at, 0, from, 0, 1, channels, in->is_signed);
+        }
+    }
 }
 
 /* Gather the receptive fields of output pixels [first, last), one a row, taps in order y, x, channel. */
@@ -54,38 +86,30 @@ static void pack_block(const Job *j, uint8_t *block, int group, int first, int l
     const Op *op = j->op;
     const Value *in = value_of(j, op->in), *out = value_of(j, op->out);
     const Window *win = &op->win;
-    const int channels = in->c / op->groups, skip = group * channels, is_signed = in->is_signed;
-    const ptrdiff_t stride = packed_stride(op) * (op->algo == ALGO_GEMM16 ? 2 : 1);
-    const int whole = op->groups == 1 && win->dw == 1; /* a kernel row is one run of bytes */
-    for (int r = first; r < last; r++, block += stride) {
-        const int image = r / (out->h * out->w), pixel = r % (out->h * out->w);
-        const int y0 = pixel / out->w * win->sh - win->top, x0 = pixel % out->w * win->sw - win->left;
+    const int channels = in->c / op->groups, skip = group * channels, run = win->kw * channels;
+    const ptrdiff_t stride = packed_stride(op), line = (ptrdiff_t)in->w * in->c;
+    const ptrdiff_t bytes = stride * (op->algo == ALGO_GEMM16 ? 2 : 1);
+    const int whole = win->kw == 1 || (op->groups == 1 && win->dw == 1); /* a kernel row is one run of bytes */
+    const int high = (win->kh - 1) * win->dh, wide = (win->kw - 1) * win->dw;
+    if (win->kh * win->kw == 1 && win->sh == 1 && win->sw == 1 && out->h == in->h && out->w == in->w &&
+        win->top == 0 && win->left == 0) {
+        pack_rows(j, block, 0, stride, value_data(j, op->in) + (ptrdiff_t)first * in->c + skip, in->c, last - first,
+                  channels, in->is_signed);
+        return;
+    }
+    int image = first / (out->h * out->w), oy = first / out->w % out->h, ox = first % out->w;
+    for (int r = first; r < last; r++, block += bytes) {
+        const int y0 = oy * win->sh - win->top, x0 = ox * win->sw - win->left;
         const uint8_t *data = value_data(j, op->in) + image * in->bytes + skip;
-        ptrdiff_t at = 0;
-        for (int ky = 0; ky < win->kh; ky++) {
-            const int y = y0 + ky * win->dh;
-            if (y < 0 || y >= in->h) {
-                pack_zeros(j, block, at, win->kw * channels, is_signed);
-                at += win->kw * channels;
-            } else if (whole) {
-                const int from = imin(imax(0, -x0), win->kw), to = imax(from, imin(win->kw, in->w - x0));
-                pack_zeros(j, block, at, from * channels, is_signed);
-                at += from * channels;
-                if (to > from) {
-                    const uint8_t *run = data + ((ptrdiff_t)y * in->w + x0 + from) * in->c;
-                    pack_run(j, block, at, run, (to - from) * channels, is_signed);
-                }
-                at += (to - from) * channels;
-                pack_zeros(j, block, at, (win->kw - to) * channels, is_signed);
-                at += (win->kw - to) * channels;
-            } else {
-                for (int kx = 0; kx < win->kw; kx++, at += channels) {
-                    const int x = x0 + kx * win->dw;
-                    if (x < 0 || x >= in->w) pack_zeros(j, block, at, channels, is_signed);
-                    else pack_run(j, block, at, data + ((ptrdiff_t)y * in->w + x) * in->c, channels, is_signed);
-                }
-            }
-        }
+        if (whole && y0 >= 0 && x0 >= 0 && y0 + high < in->h && x0 + wide < in->w)
+            pack_rows(j, block, 0, run, data + y0 * line + (ptrdiff_t)x0 * in->c, win->dh * line, win->kh, run,
+                      in->is_signed);
+        else pack_taps(j, block, data, channels, y0, x0);
+        if (++ox < out->w) continue;
+        ox = 0;
+        if (++oy < out->h) continue;
+        oy = 0;
+        image++;
     }
 }
 
@@ -106,8 +130,8 @@ static void gemm_task(void *context, int task, int thread) {
     const int rows = j->batch * out->h * out->w, panels = op->groups * op->panels;
     const int first = task / j->split * j->block, last = imin(first + j->block, rows);
     const int end = part_start(panels, j->split, task % j->split + 1);
-    const int in_place = reads_in_place(j->plan, op);
-    const ptrdiff_t element = op->algo == ALGO_GEMM16 ? 2 : 1;
+    const int in_place = reads_in_place(j->plan, op), wide = op->algo == ALGO_GEMM16;
+    const int pairs = (op->depth + 1) / 2, quads = (op->depth + 3) / 4;
     const ptrdiff_t stride = in_place ? value_of(j, op->in)->c : packed_stride(op);
     int32_t *acc = (int32_t *)(void *)thread_scratch(j, thread);
     uint8_t *packed = thread_scratch(j, thread) + (MAX_ROWS + 2) * TILE_N * sizeof *acc;
@@ -115,15 +139,24 @@ static void gemm_task(void *context, int task, int thread) {
     int group = -1;
     for (int q = part_start(panels, j->split, task % j->split); q < end; q++) {
         const Panel p = panel_of(op, q, out->c);
-        const void *weights = (const char *)op->weights + q * op->panel_bytes;
+        const void *w = (const char *)op->weights + q * op->panel_bytes;
+        const int32_t *init = op->init + q * TILE_N;
         if (p.group != group && !in_place) pack_block(j, packed, p.group, first, last);
         group = p.group;
-        for (int r = first; r < last; r += k->mr) {
+        int r = first;
+        if (!op->stage.raw && p.n == TILE_N && op->panel_form[q] == FORM_FLOAT) {
+            uint8_t *to = panel_out(j, p, first);
+            const void *a = block;
+            if (wide) r += k->levels16(&op->stage, p.channel, to, out->c, a, stride, w, pairs, last - first);
+            else if (quads <= op->chunk)
+                r += k->levels8(&op->stage, p.channel, to, out->c, a, stride, w, init, quads, last - first);
+            finish_rows(j, to, out->c, panel_other(j, p, first), out->c, r - first, TILE_N);
+        }
+        for (; r < last; r += k->mr) {
             const int n = imin(k->mr, last - r);
-            const void *a = block + (r - first) * stride * element;
-            if (op->algo == ALGO_GEMM16) k->gemm16(acc, a, stride, weights, (op->depth + 1) / 2, n, p.nr);
-            else
-                k->gemm8(acc, a, stride, weights, op->init + q * TILE_N, (op->depth + 3) / 4, op->chunk, n, p.nr);
+            const void *a = block + (r - first) * stride * (wide ? 2 : 1);
+            if (wide) k->gemm16(acc, a, stride, w, pairs, n, p.nr);
+            else k->gemm8(acc, a, stride, w, init, quads, op->chunk, n, p.nr);
             finish_tile(j, p, q, acc, n, r);
         }
     }
@@ -183,18 +216,35 @@ static void wino_gather(const Job *j, int16_t *v, int first, int last, int block
     }
 }
 
+/* Outputs of one tile: m x m accumulators to levels, then the pixels that lie inside the image. */
 static void wino_scatter(const Job *j, const int32_t *products, int32_t *y, Panel p, int panel, int first, int last,
                          int block) {
     const Op *op = j->op;
+    const Path *k = j->plan->path;
     const Value *out = value_of(j, op->out);
     const int m = wino_size(op), across = (out->w + m - 1) / m, down = (out->h + m - 1) / m;
+    uint8_t levels[16 * TILE_N], other[16 * TILE_N] = {0};
     for (int i = first; i < last; i++) {
         const int image = i / (across * down), tile = i % (across * down);
         const int y0 = tile / across * m, x0 = tile % across * m;
-        j->plan->path->wino_out[m / 4](products + (i - first) * TILE_N, block * TILE_N, y);
-        for (int dy = 0; dy < imin(m, out->h - y0); dy++) {
-            const ptrdiff_t pixel = ((ptrdiff_t)image * out->h + y0 + dy) * out->w + x0;
-            finish_tile(j, p, panel, y + dy * m * TILE_N, imin(m, out->w - x0), pixel);
+        const int high = imin(m, out->h - y0), wide = imin(m, out->w - x0);
+        const ptrdiff_t corner = ((ptrdiff_t)image * out->h + y0) * out->w + x0;
+        k->wino_out[m / 4](products + (i - first) * TILE_N, block * TILE_N, y);
+        if (op->stage.raw) {
+            for (int dy = 0; dy < high; dy++)
+                finish_tile(j, p, panel, y + dy * m * TILE_N, wide, corner + (ptrdiff_t)dy * out->w);
+            continue;
+        }
+        k->stage(&op->stage, op->panel_form[panel], p.channel, TILE_N, y, m * m, levels, TILE_N);
+        for (int dy = 0; dy < high && op->other >= 0; dy++)
+            for (int dx = 0; dx < wide; dx++)
+                memcpy(other + (dy * m + dx) * TILE_N, panel_other(j, p, corner + (ptrdiff_t)dy * out->w + dx), (size_t)p.n);
+        finish_rows(j, levels, 0, op->other >= 0 ? other : NULL, 0, 1, m * m * TILE_N);
+        for (int dy = 0; dy < high; dy++) {
+            uint8_t *to = panel_out(j, p, corner + (ptrdiff_t)dy * out->w);
+            for (int dx = 0; dx < wide; dx++, to += out->c)
+                if (p.n == TILE_N) memcpy(to, levels + (dy * m + dx) * TILE_N, TILE_N);
+                else memcpy(to, levels + (dy * m + dx) * TILE_N, (size_t)p.n);
         }
     }
 }
@@ -259,7 +309,7 @@ static void depthwise_task(void *context, int task, int thread) {
             if (y0 + i < 0 || y0 + i >= in->h) continue;
             const uint8_t *data = value_data(j, op->in) + image * in->bytes + p.channel;
             data += (ptrdiff_t)(y0 + i) * in->w * in->c;
-            k->line(line + win->left * TILE_N, data, in->c, right, in->is_signed);
+            k->widen(line + win->left * TILE_N, TILE_N, data, in->c, right, TILE_N, in->is_signed);
         }
         taps.weights = (const int16_t *)(const void *)((const char *)op->weights + q * op->panel_bytes);
         for (int row = first; row < last; row++) {

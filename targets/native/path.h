@@ -60,13 +60,17 @@ typedef struct {
                   int chunk, int rows, int nr);
     void (*stage)(const Stage *s, int form, int channel, int n, const int32_t *acc, int rows, uint8_t *out,
                   ptrdiff_t ldo);
-    /* out = add(a, b); out may be a */
-    void (*add)(const Add *op, const uint8_t *a, const uint8_t *b, uint8_t *out, size_t n);
-    /* int16 from bytes; may write up to 15 entries too many and read up to 15 bytes too many */
-    void (*expand)(int16_t *out, const uint8_t *in, size_t n, int is_signed);
-    /* int16 [n][TILE_N] from n pixels `stride` bytes apart; reads whole tiles */
-    void (*line)(int16_t *out, const uint8_t *in, ptrdiff_t stride, int n, int is_signed);
-    void (*flip)(uint8_t *out, const uint8_t *in, size_t n, uint8_t mask); /* out = in ^ mask, same overrun */
+    /* gemm16 (or gemm8 of one chunk) and FORM_FLOAT in one go for 16 channels; returns the rows done, maybe 0 */
+    int (*levels16)(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a, ptrdiff_t lda,
+                    const int16_t *w, int pairs, int rows);
+    int (*levels8)(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a, ptrdiff_t lda,
+                   const int8_t *w, const int32_t *init, int quads, int rows);
+    /* out[r][i] = add(out[r][i], other[r][i]), r < rows, i < n */
+    void (*add)(const Add *op, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows, size_t n);
+    /* Rows of int16 from rows of bytes, in order; up to 15 entries too many are read and written */
+    void (*widen)(int16_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n, int is_signed);
+    /* Rows of in ^ mask, with the same overrun */
+    void (*flip)(uint8_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n, uint8_t mask);
     void (*depthwise)(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, int32_t *acc);
     void (*maximum)(uint8_t *out, const uint8_t *in, size_t n, int is_signed);
     void (*sum)(int32_t *out, const uint8_t *in, size_t n, int is_signed);

@@ -18,11 +18,10 @@
 #define LOAD128(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
 #define STORE128(p, v) _mm_storeu_si128((__m128i *)(void *)(p), v)
 
-AVX2_INLINE __m256i broadcast32(const void *p) {
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return _mm256_set1_epi32(v);
-}
+/* Four bytes of packed activations: a pair of int16 or a quad of uint8. */
+typedef struct {
+    uint8_t bytes[4];
+} quad;
 
 /* --- matrix products ---------------------------------------------------------------------- */
 
@@ -40,17 +39,21 @@ AVX2_INLINE __m256i broadcast32(const void *p) {
 #define STORE2(r) STORE(c + r * TILE_N, c##r##0); STORE(c + r * TILE_N + 8, c##r##1);
 #define STORE1(r) STORE(c + r * TILE_N, c##r##0);
 
-#define MAC16_2(r) { \
-    const __m256i x = broadcast32(a + r * lda); \
-    c##r##0 = _mm256_add_epi32(c##r##0, _mm256_madd_epi16(x, w0)); \
-    c##r##1 = _mm256_add_epi32(c##r##1, _mm256_madd_epi16(x, w1)); }
-#define MAC16_1(r) c##r##0 = _mm256_add_epi32(c##r##0, _mm256_madd_epi16(broadcast32(a + r * lda), w0));
-
-#define MAC8_2(r) { \
-    const __m256i x = broadcast32(a + r * lda); \
-    c##r##0 = _mm256_add_epi16(c##r##0, _mm256_maddubs_epi16(x, w0)); \
-    c##r##1 = _mm256_add_epi16(c##r##1, _mm256_maddubs_epi16(x, w1)); }
-#define MAC8_1(r) c##r##0 = _mm256_add_epi16(c##r##0, _mm256_maddubs_epi16(broadcast32(a + r * lda), w0));
+/* One row of a step, in assembly: left to intrinsics, compilers load all rows first and spill sums. */
+#define MAC_2(multiply, add, r) { \
+    __m256i x, t; \
+    __asm__("vpbroadcastd %4, %2\n\t" multiply " %5, %2, %3\n\t" multiply " %6, %2, %2\n\t" \
+            add " %3, %0, %0\n\t" add " %2, %1, %1" \
+            : "+x"(c##r##0), "+x"(c##r##1), "=&x"(x), "=&x"(t) \
+            : "m"(*(const quad *)(const void *)(a + r * lda)), "x"(w0), "x"(w1)); }
+#define MAC_1(multiply, add, r) { \
+    __m256i x; \
+    __asm__("vpbroadcastd %2, %1\n\t" multiply " %3, %1, %1\n\t" add " %1, %0, %0" \
+            : "+x"(c##r##0), "=&x"(x) : "m"(*(const quad *)(const void *)(a + r * lda)), "x"(w0)); }
+#define MAC16_2(r) MAC_2("vpmaddwd", "vpaddd", r)
+#define MAC16_1(r) MAC_1("vpmaddwd", "vpaddd", r)
+#define MAC8_2(r) MAC_2("vpmaddubsw", "vpaddw", r)
+#define MAC8_1(r) MAC_1("vpmaddubsw", "vpaddw", r)
 #define INIT2(r) STORE(c + r * TILE_N, i0); STORE(c + r * TILE_N + 8, i1);
 #define INIT1(r) STORE(c + r * TILE_N, i0);
 #define WIDEN1(r) STORE(c + r * TILE_N, _mm256_add_epi32(LOAD(c + r * TILE_N), _mm256_madd_epi16(c##r##0, ones)));
@@ -135,9 +138,40 @@ static void avx2_gemm8(int32_t *c, const uint8_t *a, ptrdiff_t lda, const int8_t
 
 /* --- output stage ------------------------------------------------------------------------- */
 
-AVX2_INLINE __m256i stage_float(const Stage *s, int channel, __m256i acc) {
-    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(s->scale + channel));
-    return _mm256_cvtps_epi32(_mm256_add_ps(scaled, _mm256_loadu_ps(s->offset + channel)));
+/* What FORM_FLOAT needs of 16 channels, loaded once for many rows. */
+typedef struct {
+    __m256 scale0, scale1, offset0, offset1;
+} FloatStage;
+
+AVX2_INLINE FloatStage load_float_stage(const Stage *s, int channel) {
+    return (FloatStage){_mm256_loadu_ps(s->scale + channel), _mm256_loadu_ps(s->scale + channel + 8),
+                        _mm256_loadu_ps(s->offset + channel), _mm256_loadu_ps(s->offset + channel + 8)};
+}
+
+AVX2_INLINE __m256i stage_float(__m256 scale, __m256 offset, __m256i acc) {
+    return _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale), offset));
+}
+
+/* Two rows of 16 levels: saturated to bytes, put in order, clamped. */
+AVX2_INLINE __m256i pack_levels(__m256i a0, __m256i a1, __m256i b0, __m256i b1, __m256i lo, __m256i hi,
+                                const int is_signed) {
+    const __m256i p = _mm256_packs_epi32(a0, a1), q = _mm256_packs_epi32(b0, b1);
+    __m256i bytes = is_signed ? _mm256_packs_epi16(p, q) : _mm256_packus_epi16(p, q);
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    return is_signed ? _mm256_max_epi8(_mm256_min_epi8(bytes, hi), lo)
+                     : _mm256_max_epu8(_mm256_min_epu8(bytes, hi), lo);
+}
+
+AVX2_INLINE void store_rows(uint8_t *out, ptrdiff_t ldo, __m256i bytes, int n, int both) {
+    if (n == TILE_N) {
+        STORE128(out, _mm256_castsi256_si128(bytes));
+        if (both) STORE128(out + ldo, _mm256_extracti128_si256(bytes, 1));
+    } else {
+        uint8_t spare[2 * TILE_N];
+        STORE(spare, bytes);
+        memcpy(out, spare, (size_t)n);
+        if (both) memcpy(out + ldo, spare + TILE_N, (size_t)n);
+    }
 }
 
 AVX2_INLINE __m256i stage_exact(const Stage *s, int channel, __m256i acc) {
@@ -163,43 +197,104 @@ AVX2_INLINE __m256i stage_count(const Stage *s, int channel, __m256i acc) {
     return level;
 }
 
-AVX2_INLINE void stage_rows(const Stage *s, const int form, int channel, int n, const int32_t *acc, int rows,
-                            uint8_t *out, ptrdiff_t ldo) {
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+AVX2_INLINE void stage_rows(const Stage *s, const int form, const int is_signed, int channel, int n,
+                            const int32_t *acc, int rows, uint8_t *out, ptrdiff_t ldo) {
     const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
     const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
-    for (int r = 0; r < rows; r += 2) {
-        __m256i level[4];
-        for (int i = 0; i < 4; i++) {
-            const __m256i x = LOAD(acc + (r + i / 2) * TILE_N + i % 2 * 8);
-            const int c = channel + i % 2 * 8;
-            level[i] = form == FORM_FLOAT   ? stage_float(s, c, x)
-                       : form == FORM_EXACT ? stage_exact(s, c, x)
-                                            : stage_count(s, c, x);
-        }
-        const __m256i p = _mm256_packs_epi32(level[0], level[1]), q = _mm256_packs_epi32(level[2], level[3]);
-        __m256i bytes = s->is_signed ? _mm256_packs_epi16(p, q) : _mm256_packus_epi16(p, q);
-        bytes = _mm256_permutevar8x32_epi32(bytes, order);
-        bytes = s->is_signed ? _mm256_max_epi8(_mm256_min_epi8(bytes, hi), lo)
-                             : _mm256_max_epu8(_mm256_min_epu8(bytes, hi), lo);
-        const __m128i even = _mm256_castsi256_si128(bytes), odd = _mm256_extracti128_si256(bytes, 1);
-        if (n == TILE_N) {
-            STORE128(out + r * ldo, even);
-            if (r + 1 < rows) STORE128(out + (r + 1) * ldo, odd);
-        } else {
-            uint8_t spare[2 * TILE_N];
-            STORE(spare, bytes);
-            memcpy(out + r * ldo, spare, (size_t)n);
-            if (r + 1 < rows) memcpy(out + (r + 1) * ldo, spare + TILE_N, (size_t)n);
-        }
+    const FloatStage f = load_float_stage(s, channel);
+    for (int r = 0; r < rows; r += 2, acc += 2 * TILE_N, out += 2 * ldo) {
+        __m256i x[4] = {LOAD(acc), LOAD(acc + 8), LOAD(acc + 16), LOAD(acc + 24)};
+        for (int i = 0; i < 4; i++)
+            x[i] = form == FORM_FLOAT ? stage_float(i % 2 ? f.scale1 : f.scale0, i % 2 ? f.offset1 : f.offset0, x[i])
+                   : form == FORM_EXACT ? stage_exact(s, channel + i % 2 * 8, x[i])
+                                        : stage_count(s, channel + i % 2 * 8, x[i]);
+        store_rows(out, ldo, pack_levels(x[0], x[1], x[2], x[3], lo, hi, is_signed), n, r + 1 < rows);
     }
 }
 
+#define STAGE_AS(FORM) \
+    do { \
+        if (s->is_signed) stage_rows(s, FORM, 1, channel, n, acc, rows, out, ldo); \
+        else stage_rows(s, FORM, 0, channel, n, acc, rows, out, ldo); \
+    } while (0)
+
 AVX2 static void avx2_stage(const Stage *s, int form, int channel, int n, const int32_t *acc, int rows, uint8_t *out,
                             ptrdiff_t ldo) {
-    if (form == FORM_FLOAT) stage_rows(s, FORM_FLOAT, channel, n, acc, rows, out, ldo);
-    else if (form == FORM_EXACT) stage_rows(s, FORM_EXACT, channel, n, acc, rows, out, ldo);
-    else stage_rows(s, FORM_COUNT, channel, n, acc, rows, out, ldo);
+    if (form == FORM_FLOAT && n == TILE_N) {
+        if (s->is_signed) stage_rows(s, FORM_FLOAT, 1, channel, TILE_N, acc, rows, out, ldo);
+        else stage_rows(s, FORM_FLOAT, 0, channel, TILE_N, acc, rows, out, ldo);
+    } else if (form == FORM_FLOAT) STAGE_AS(FORM_FLOAT);
+    else if (form == FORM_EXACT) STAGE_AS(FORM_EXACT);
+    else STAGE_AS(FORM_COUNT);
+}
+
+/* --- products and output stage in registers ------------------------------------------------ */
+
+#define LEVELS(r) \
+    c##r##0 = stage_float(f.scale0, f.offset0, c##r##0); \
+    c##r##1 = stage_float(f.scale1, f.offset1, c##r##1);
+#define STORE_LEVELS(r, q) \
+    store_rows(out + r * ldo, ldo, pack_levels(c##r##0, c##r##1, c##q##0, c##q##1, lo, hi, is_signed), TILE_N, 1);
+#define UNPAIR(r) \
+    c##r##0 = _mm256_add_epi32(_mm256_madd_epi16(c##r##0, ones), LOAD(init)); \
+    c##r##1 = _mm256_add_epi32(_mm256_madd_epi16(c##r##1, ones), LOAD(init + 8));
+
+AVX2_INLINE int levels16_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *block,
+                            ptrdiff_t lda, const int16_t *weights, int pairs, int rows, const int is_signed) {
+    const FloatStage f = load_float_stage(s, channel);
+    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
+    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
+    int done = 0;
+    for (; done + 6 <= rows; done += 6, block += 6 * lda, out += 6 * ldo) {
+        const int16_t *a = block, *w = weights;
+        ROWS_6(ZERO2)
+        for (int k = 0; k < pairs; k++, a += 2, w += 32) {
+            const __m256i w0 = LOAD(w), w1 = LOAD(w + 16);
+            ROWS_6(MAC16_2)
+        }
+        ROWS_6(LEVELS)
+        STORE_LEVELS(0, 1)
+        STORE_LEVELS(2, 3)
+        STORE_LEVELS(4, 5)
+    }
+    return done;
+}
+
+AVX2_INLINE int levels8_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *block,
+                           ptrdiff_t lda, const int8_t *weights, const int32_t *init, int quads, int rows,
+                           const int is_signed) {
+    const FloatStage f = load_float_stage(s, channel);
+    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
+    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
+    const __m256i ones = _mm256_set1_epi16(1);
+    int done = 0;
+    for (; done + 6 <= rows; done += 6, block += 6 * lda, out += 6 * ldo) {
+        const uint8_t *a = block;
+        const int8_t *w = weights;
+        ROWS_6(ZERO2)
+        for (int k = 0; k < quads; k++, a += 4, w += 64) {
+            const __m256i w0 = LOAD(w), w1 = LOAD(w + 32);
+            ROWS_6(MAC8_2)
+        }
+        ROWS_6(UNPAIR)
+        ROWS_6(LEVELS)
+        STORE_LEVELS(0, 1)
+        STORE_LEVELS(2, 3)
+        STORE_LEVELS(4, 5)
+    }
+    return done;
+}
+
+AVX2 static int avx2_levels16(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a,
+                              ptrdiff_t lda, const int16_t *w, int pairs, int rows) {
+    return s->is_signed ? levels16_as(s, channel, out, ldo, a, lda, w, pairs, rows, 1)
+                        : levels16_as(s, channel, out, ldo, a, lda, w, pairs, rows, 0);
+}
+
+AVX2 static int avx2_levels8(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a,
+                             ptrdiff_t lda, const int8_t *w, const int32_t *init, int quads, int rows) {
+    return s->is_signed ? levels8_as(s, channel, out, ldo, a, lda, w, init, quads, rows, 1)
+                        : levels8_as(s, channel, out, ldo, a, lda, w, init, quads, rows, 0);
 }
 
 /* --- elementwise -------------------------------------------------------------------------- */
@@ -229,12 +324,11 @@ AVX2_INLINE __m256i add_float(const Add *op, __m256i a, __m256i b) {
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
 }
 
-AVX2_INLINE size_t add_bytes(const Add *op, const int form, const uint8_t *a, const uint8_t *b, uint8_t *out,
-                             size_t n) {
+AVX2_INLINE size_t add_row(const Add *op, const int form, uint8_t *out, const uint8_t *other, size_t n) {
     const __m256i lo = _mm256_set1_epi16((int16_t)op->lo), hi = _mm256_set1_epi16((int16_t)op->hi);
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
-        const __m256i x = widen16(a + i, op->a_signed), y = widen16(b + i, op->b_signed);
+        const __m256i x = widen16(out + i, op->a_signed), y = widen16(other + i, op->b_signed);
         __m256i sum = form == ADD_INT16 ? add_int16(op, x, y) : add_float(op, x, y);
         sum = _mm256_max_epi16(_mm256_min_epi16(sum, hi), lo);
         const __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
@@ -243,30 +337,39 @@ AVX2_INLINE size_t add_bytes(const Add *op, const int form, const uint8_t *a, co
     return i;
 }
 
-AVX2 static void avx2_add(const Add *op, const uint8_t *a, const uint8_t *b, uint8_t *out, size_t n) {
-    size_t done = 0;
-    if (op->form == ADD_INT16) done = add_bytes(op, ADD_INT16, a, b, out, n);
-    else if (op->form == ADD_FLOAT) done = add_bytes(op, ADD_FLOAT, a, b, out, n);
-    generic_add(op, a + done, b + done, out + done, n - done);
+AVX2_INLINE void add_rows(const Add *shared, const int form, uint8_t *out, ptrdiff_t ldo, const uint8_t *other,
+                          ptrdiff_t ldb, int rows, size_t n) {
+    const Add op = *shared; /* a copy, which stores to `out` cannot change */
+    for (int r = 0; r < rows; r++, out += ldo, other += ldb) {
+        const size_t done = add_row(&op, form, out, other, n);
+        if (done < n) generic_add(shared, out + done, ldo, other + done, ldb, 1, n - done);
+    }
 }
 
-AVX2 static void avx2_expand(int16_t *out, const uint8_t *in, size_t n, int is_signed) {
-    if (is_signed)
-        for (size_t i = 0; i < n; i += 16) STORE(out + i, _mm256_cvtepi8_epi16(LOAD128(in + i)));
-    else
-        for (size_t i = 0; i < n; i += 16) STORE(out + i, _mm256_cvtepu8_epi16(LOAD128(in + i)));
+AVX2 static void avx2_add(const Add *op, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows,
+                          size_t n) {
+    if (op->form == ADD_INT16) add_rows(op, ADD_INT16, out, ldo, other, ldb, rows, n);
+    else if (op->form == ADD_FLOAT) add_rows(op, ADD_FLOAT, out, ldo, other, ldb, rows, n);
+    else generic_add(op, out, ldo, other, ldb, rows, n);
 }
 
-AVX2 static void avx2_line(int16_t *out, const uint8_t *in, ptrdiff_t stride, int n, int is_signed) {
-    if (is_signed)
-        for (int x = 0; x < n; x++) STORE(out + x * TILE_N, _mm256_cvtepi8_epi16(LOAD128(in + x * stride)));
-    else
-        for (int x = 0; x < n; x++) STORE(out + x * TILE_N, _mm256_cvtepu8_epi16(LOAD128(in + x * stride)));
+AVX2_INLINE void widen_rows(int16_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n,
+                            const int is_signed) {
+    for (int r = 0; r < rows; r++, out += ldo, in += ldi)
+        for (int i = 0; i < n; i += 16) STORE(out + i, widen16(in + i, is_signed));
 }
 
-AVX2 static void avx2_flip(uint8_t *out, const uint8_t *in, size_t n, uint8_t mask) {
+AVX2 static void avx2_widen(int16_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n,
+                            int is_signed) {
+    if (is_signed) widen_rows(out, ldo, in, ldi, rows, n, 1);
+    else widen_rows(out, ldo, in, ldi, rows, n, 0);
+}
+
+AVX2 static void avx2_flip(uint8_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n,
+                           uint8_t mask) {
     const __m128i m = _mm_set1_epi8((char)mask);
-    for (size_t i = 0; i < n; i += 16) STORE128(out + i, _mm_xor_si128(LOAD128(in + i), m));
+    for (int r = 0; r < rows; r++, out += ldo, in += ldi)
+        for (int i = 0; i < n; i += 16) STORE128(out + i, _mm_xor_si128(LOAD128(in + i), m));
 }
 
 AVX2 static void avx2_maximum(uint8_t *out, const uint8_t *in, size_t n, int is_signed) {
@@ -303,7 +406,8 @@ AVX2 static uint64_t avx2_nonzero(const uint8_t *in, size_t n) {
 static const Path avx2_path = {
     .name = "avx2", .mr = 6, .fast = 1,
     .gemm16 = avx2_gemm16, .gemm8 = avx2_gemm8, .stage = avx2_stage, .add = avx2_add,
-    .expand = avx2_expand, .line = avx2_line, .flip = avx2_flip, .depthwise = avx2_depthwise, .maximum = avx2_maximum,
+    .levels16 = avx2_levels16, .levels8 = avx2_levels8, .widen = avx2_widen, .flip = avx2_flip,
+    .depthwise = avx2_depthwise, .maximum = avx2_maximum,
     .sum = avx2_sum, .lookup = generic_lookup, .nonzero = avx2_nonzero, .wino_in = {avx2_wino_in2, avx2_wino_in4},
     .wino_out = {avx2_wino_out2, avx2_wino_out4},
 };

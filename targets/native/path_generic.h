@@ -58,23 +58,33 @@ static void generic_stage(const Stage *s, int form, int channel, int n, const in
         for (int j = 0; j < n; j++) out[r * ldo + j] = stage_one(s, form, channel + j, acc[r * TILE_N + j]);
 }
 
-static void generic_add(const Add *op, const uint8_t *a, const uint8_t *b, uint8_t *out, size_t n) {
-    for (size_t i = 0; i < n; i++) out[i] = op->pairs[(size_t)a[i] << 8 | b[i]];
+static int generic_levels16(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a, ptrdiff_t lda,
+                            const int16_t *w, int pairs, int rows) {
+    (void)s, (void)channel, (void)out, (void)ldo, (void)a, (void)lda, (void)w, (void)pairs, (void)rows;
+    return 0;
 }
 
-static void generic_expand(int16_t *out, const uint8_t *in, size_t n, int is_signed) {
-    if (is_signed)
-        for (size_t i = 0; i < n; i++) out[i] = (int8_t)in[i];
-    else
-        for (size_t i = 0; i < n; i++) out[i] = in[i];
+static int generic_levels8(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a, ptrdiff_t lda,
+                           const int8_t *w, const int32_t *init, int quads, int rows) {
+    (void)s, (void)channel, (void)out, (void)ldo, (void)a, (void)lda, (void)w, (void)init, (void)quads, (void)rows;
+    return 0;
 }
 
-static void generic_line(int16_t *out, const uint8_t *in, ptrdiff_t stride, int n, int is_signed) {
-    for (int x = 0; x < n; x++) generic_expand(out + x * TILE_N, in + x * stride, TILE_N, is_signed);
+static void generic_add(const Add *op, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows,
+                        size_t n) {
+    for (int r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) out[r * ldo + i] = op->pairs[(size_t)out[r * ldo + i] << 8 | other[r * ldb + i]];
 }
 
-static void generic_flip(uint8_t *out, const uint8_t *in, size_t n, uint8_t mask) {
-    for (size_t i = 0; i < n; i++) out[i] = in[i] ^ mask;
+static void generic_widen(int16_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n,
+                          int is_signed) {
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < n; i++) out[r * ldo + i] = is_signed ? (int8_t)in[r * ldi + i] : in[r * ldi + i];
+}
+
+static void generic_flip(uint8_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n, uint8_t mask) {
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < n; i++) out[r * ldo + i] = in[r * ldi + i] ^ mask;
 }
 
 static void generic_depthwise(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, int32_t *acc) {
@@ -116,7 +126,8 @@ static uint64_t generic_nonzero(const uint8_t *in, size_t n) {
 static const Path generic_path = {
     .name = "generic", .mr = 6, .fast = 0,
     .gemm16 = generic_gemm16, .gemm8 = generic_gemm8, .stage = generic_stage, .add = generic_add,
-    .expand = generic_expand, .line = generic_line, .flip = generic_flip, .depthwise = generic_depthwise, .maximum = generic_maximum,
+    .levels16 = generic_levels16, .levels8 = generic_levels8, .widen = generic_widen, .flip = generic_flip,
+    .depthwise = generic_depthwise, .maximum = generic_maximum,
     .sum = generic_sum, .lookup = generic_lookup, .nonzero = generic_nonzero, .wino_in = {NULL, NULL},
     .wino_out = {NULL, NULL},
 };

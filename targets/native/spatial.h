@@ -135,7 +135,8 @@ static void add_task(void *context, int task, int thread) {
     const size_t n = (size_t)((l.last - l.first) * line);
     uint8_t *out = value_data(j, op->out) + at;
     (void)thread;
-    j->plan->path->add(&op->add, value_data(j, op->in) + at, value_data(j, op->other) + at, out, n);
+    memcpy(out, value_data(j, op->in) + at, n);
+    j->plan->path->add(&op->add, out, 0, value_data(j, op->other) + at, 0, 1, n);
     if (op->add.table) j->plan->path->lookup(out, n, op->add.table);
 }
 
