@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto
 
+    from lowbitc.compiler.elements import Array
     from lowbitc.compiler.frontend.schema import Schema
     from lowbitc.compiler.frontend.structure import Step
 
@@ -63,7 +64,9 @@ def check_header(model: ModelProto) -> Iterator[Diagnostic]:
         )
 
 
-def check_nodes(steps: Sequence[Step], versions: Mapping[str, int]) -> Iterator[Diagnostic]:
+def check_nodes(
+    steps: Sequence[Step], versions: Mapping[str, int], constants: Mapping[str, Array]
+) -> Iterator[Diagnostic]:
     """Yield what is wrong with nodes; operators that nobody knows, once an operator."""
     unknown: dict[str, list[Step]] = {}
     quantized: list[Step] = []
@@ -92,7 +95,7 @@ def check_nodes(steps: Sequence[Step], versions: Mapping[str, int]) -> Iterator[
                 hint=f"export the model with an opset below {schema.since}",
             )
             continue
-        training = _training(step, schema)
+        training = _training(step, schema, constants)
         if training is not None:
             yield training
         yield from _attributes(step, schema)
@@ -163,7 +166,9 @@ def _attributes(step: Step, schema: Schema) -> Iterator[Diagnostic]:
         )
 
 
-def _training(step: Step, schema: Schema) -> Diagnostic | None:
+def _training(
+    step: Step, schema: Schema, constants: Mapping[str, Array]
+) -> Diagnostic | None:
     """Find batch normalisation and dropout that behave as in training."""
     node, held = step.proto, Attributes.of(step.proto)
     found = ""
@@ -175,6 +180,10 @@ def _training(step: Step, schema: Schema) -> Diagnostic | None:
             found = "is_test=0"
         elif statistics and schema.since < _BATCH_NORM_BY_OUTPUTS:
             found = f"outputs {', '.join(statistics)}"
+    elif node.op_type == "Dropout" and len(node.input) > _TRAINING_INPUT:
+        mode, ratio = constants.get(node.input[_TRAINING_INPUT]), constants.get(node.input[1])
+        if mode is not None and mode.any() and (ratio is None or ratio.any()):
+            found = "training_mode=1"
     if not found:
         return None
     return error(
@@ -182,6 +191,6 @@ def _training(step: Step, schema: Schema) -> Diagnostic | None:
         f"{step.name}: {node.op_type} is in training mode",
         sources=[step.source],
         found=found,
-        allowed="inference: stored mean and variance, one output",
+        allowed="inference",
         hint="call model.eval() before torch.onnx.export, or training=TrainingMode.EVAL",
     )

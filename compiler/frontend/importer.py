@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from lowbitc.compiler.diagnostics import Diagnostic, Severity, error, raise_errors
+from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
 from lowbitc.compiler.frontend.checks import check_header, check_nodes
 from lowbitc.compiler.frontend.constants import load_constants, stated_types, true_inputs
 from lowbitc.compiler.frontend.external import ExternalFiles
 from lowbitc.compiler.frontend.files import read_model
+from lowbitc.compiler.frontend.functions import inline_functions
+from lowbitc.compiler.frontend.host import embed_external
 from lowbitc.compiler.frontend.schema import plain_domain
 from lowbitc.compiler.frontend.screening import screen
 from lowbitc.compiler.frontend.shapes import bind_inputs
@@ -23,6 +25,10 @@ from lowbitc.compiler.ir.graph import Graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from onnx import GraphProto
+
+    from lowbitc.compiler.frontend.structure import Step
 
 
 
@@ -49,41 +55,54 @@ def import_model(
     else:
         path = Path(model)
         proto, files = read_model(path), ExternalFiles(path.parent)
+    source = proto.graph
     found = list(check_header(proto))
+    readable = not found
     versions = {plain_domain(one.domain): one.version for one in proto.opset_import}
-    steps = name_nodes(proto.graph)
-    found += check_definitions(proto.graph, steps)
+    nodes, refused = inline_functions(proto, versions)
+    steps, lost = embed_external(name_nodes(nodes), files)
+    found += [*refused, *lost, *check_definitions(source, steps)]
     steps, moved = sort_nodes(steps)
     found += moved
-    if not _errors(found):
-        found += check_nodes(steps, versions)
-    inputs = true_inputs(proto.graph)
+    inputs = true_inputs(source)
     bound = bind_inputs(inputs, shapes or {})
     found += bound.found
-    values = KnownValues(tuple(proto.opset_import), stated_types(proto.graph, bound.sizes))
+    values = KnownValues(dict(versions), stated_types(source, bound.sizes))
     values.types.update(bound.types)
-    found += load_constants(proto.graph, steps, files, values)
+    found += load_constants(source, steps, files, values)
+    if readable:
+        found += check_nodes(steps, versions, values.constants)
     found += screen(values.constants, files, steps)
     raise_errors(found)
-    sweep = Sweep(values, versions)
+    outputs = tuple(info.name for info in source.output)
+    sweep = Sweep(
+        values,
+        versions,
+        files,
+        used={*outputs, *(value for step in steps for value in step.reads())},
+        defined=_defined(source, steps),
+        names={step.name for step in steps},
+    )
     for step in steps:
-        if any(value and value not in values.constants for value in step.proto.output):
-            sweep.visit(step)
+        sweep.visit(step)
     found += sweep.found
     raise_errors(found)
     graph = Graph(
-        name=proto.graph.name,
+        name=source.name,
         inputs=tuple(info.name for info in inputs),
-        outputs=tuple(info.name for info in proto.graph.output),
+        outputs=outputs,
         nodes=tuple(sweep.nodes),
         types=values.types,
         constants=values.constants,
         opset=versions[""],
-        domains=tuple(sorted((d, v) for d, v in versions.items() if d)),
+        domains=tuple(sorted((domain, v) for domain, v in versions.items() if domain)),
         host_reasons=sweep.reasons,
     )
     return Imported(graph.pruned(), tuple(found))
 
 
-def _errors(found: Iterable[Diagnostic]) -> bool:
-    return any(one.severity is Severity.ERROR for one in found)
+def _defined(graph: GraphProto, steps: Iterable[Step]) -> set[str]:
+    """Return the names of all values of the graph itself."""
+    held = {info.name for info in graph.input} | {tensor.name for tensor in graph.initializer}
+    held |= {sparse.values.name for sparse in graph.sparse_initializer}
+    return held | {value for step in steps for value in step.proto.output if value}

@@ -45,7 +45,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One ONNX node, as a reader sees it; ``version`` is its schema's since-version."""
+    """One ONNX node, as a reader sees it.
+
+    ``version`` is its schema's since-version; ``used`` are the values that anything reads.
+    """
 
     name: str
     op_type: str
@@ -54,6 +57,7 @@ class Reading:
     outputs: tuple[str, ...]
     attributes: Attributes
     values: Values
+    used: frozenset[str] | set[str]
 
     def fields(self, inputs: int = 1) -> Fields:
         """Return the fields of a typed node that reads the first ``inputs`` inputs."""
@@ -69,8 +73,8 @@ class Reading:
         return len(self.inputs) > place and bool(self.inputs[place])
 
     def makes(self, place: int) -> bool:
-        """Say whether an optional output is asked for."""
-        return len(self.outputs) > place and bool(self.outputs[place])
+        """Say whether anything uses an optional output."""
+        return len(self.outputs) > place and self.outputs[place] in self.used
 
     def shape(self, place: int = 0) -> tuple[int, ...]:
         """Return the shape of an input; () for an absent one."""

@@ -124,7 +124,8 @@ def _bind_batch(open_dims: Mapping[str, tuple[int | str, ...] | None], bound: Bo
             bound.sizes[symbol] = 1
         called = f"the batch dimension {symbol!r}" if symbol else "the nameless batch dimension"
         message = f"{called} of {', '.join(names)} is compiled as 1; any number of samples can run"
-        bound.found.append(note("LB117", message))
+        hint = f"if it counts no independent samples, give its size: --shape {names[0]}=<size>,…"
+        bound.found.append(note("LB117", message, hint=hint))
 
 
 def _free(

@@ -11,7 +11,7 @@ from lowbitc.compiler.export.host import captures
 from lowbitc.compiler.ir.graph import fresh_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from onnx import GraphProto, NodeProto
 
@@ -37,12 +37,15 @@ class Step:
         yield from self.captures
 
 
-def name_nodes(graph: GraphProto) -> list[Step]:
-    """Name every node: as the user did, else by operator and position; repeated names count up."""
-    taken: set[str] = {node.name for node in graph.node if node.name}
-    given: set[str] = set()
+def name_nodes(nodes: Sequence[NodeProto], used: Iterable[str] = ()) -> list[Step]:
+    """Name every node: as the user did, else by operator and position; repeated names count up.
+
+    ``used`` are names of other nodes of the graph.
+    """
+    given = set(used)
+    taken = given | {node.name for node in nodes if node.name}
     steps: list[Step] = []
-    for place, node in enumerate(graph.node):
+    for place, node in enumerate(nodes):
         name = node.name
         if not name or name in given:
             wanted = name or f"{node.op_type}_{place}"

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 from onnx import shape_inference
 
-from lowbitc.compiler.diagnostics import Diagnostic, Source, error, note
+from lowbitc.compiler.diagnostics import Diagnostic, error, note
 from lowbitc.compiler.elements import F32
 from lowbitc.compiler.frontend import readers
 from lowbitc.compiler.frontend.attributes import Attributes
+from lowbitc.compiler.frontend.branches import taken_branch
+from lowbitc.compiler.frontend.checks import check_nodes
+from lowbitc.compiler.frontend.constants import load_constants
 from lowbitc.compiler.frontend.folding import RANDOM, fold
+from lowbitc.compiler.frontend.host import host_op, without_trailing
 from lowbitc.compiler.frontend.reading import READERS, Host, Reading
 from lowbitc.compiler.frontend.schema import plain_domain, schema_of
-from lowbitc.compiler.ir import ops
+from lowbitc.compiler.frontend.screening import screen
 from lowbitc.compiler.ir.types import TensorType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onnx import NodeProto
-
+    from lowbitc.compiler.frontend.external import ExternalFiles
     from lowbitc.compiler.frontend.schema import Schema
     from lowbitc.compiler.frontend.structure import Step
     from lowbitc.compiler.frontend.values import KnownValues
@@ -45,10 +48,17 @@ def _found() -> list[Diagnostic]:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Nodes as they are read, why some stay on the CPU, and findings."""
+    """Nodes as they are read, why some stay on the CPU, and findings.
+
+    ``used`` are values that anything reads, ``defined`` all values, ``names`` those of nodes.
+    """
 
     values: KnownValues
     versions: Mapping[str, int]
+    files: ExternalFiles
+    used: set[str]
+    defined: set[str]
+    names: set[str]
     nodes: list[Node] = field(default_factory=_nodes)
     reasons: dict[str, str] = field(default_factory=_reasons)
     found: list[Diagnostic] = field(default_factory=_found)
@@ -56,7 +66,11 @@ class Sweep:
     def visit(self, step: Step) -> None:
         """Infer, fold and read one node, whose inputs have all been visited."""
         node = step.proto
+        if all(value in self.values.constants for value in node.output if value):
+            return
         domain = plain_domain(node.domain)
+        if node.op_type == "If" and not domain and self._visit_branch(step):
+            return
         schema = schema_of(node.op_type, domain, self.versions.get(domain, 1))
         try:
             self.values.infer(node, schema, step.captures)
@@ -74,6 +88,24 @@ class Sweep:
                 self.found.append(note("LB123", message, sources=[step.source]))
         self._read(step, schema)
 
+    def _visit_branch(self, step: Step) -> bool:
+        """Visit the branch of an If with a constant condition in its place."""
+        condition = self.values.constant(step.proto.input[0])
+        if condition is None or condition.size != 1:
+            return False
+        branch = taken_branch(step, condition, self.defined, self.names)
+        if branch is None:
+            return False
+        before = set(self.values.constants)
+        self.found.extend(load_constants(branch.graph, branch.steps, self.files, self.values))
+        self.found.extend(check_nodes(branch.steps, self.versions, self.values.constants))
+        loaded = {k: v for k, v in self.values.constants.items() if k not in before}
+        self.found.extend(screen(loaded, self.files, branch.steps))
+        self.used.update(value for inner in branch.steps for value in inner.reads())
+        for inner in branch.steps:
+            self.visit(inner)
+        return True
+
     def _misfit(self, step: Step, reason: str) -> Diagnostic:
         shapes = ", ".join(f"{v}: {_spell(self.values.tensor(v))}" for v in step.proto.input if v)
         return error(
@@ -88,16 +120,7 @@ class Sweep:
         made = self._typed(step, schema)
         if isinstance(made, Host):
             self.reasons[step.name] = made.reason
-            made = ops.HostOp(
-                name=step.name,
-                inputs=_without_trailing(step.proto.input),
-                outputs=_without_trailing(step.proto.output),
-                sources=(Source(step.name, step.proto.op_type),),
-                domain=plain_domain(step.proto.domain),
-                op_type=step.proto.op_type,
-                proto=_named(step.proto, step.name),
-                captures=step.captures,
-            )
+            made = host_op(step)
         self.nodes.append(made)
 
     def _typed(self, step: Step, schema: Schema | None) -> Node | Host:
@@ -120,10 +143,11 @@ class Sweep:
             step.name,
             node.op_type,
             schema.since,
-            _without_trailing(node.input),
-            _without_trailing(node.output),
+            without_trailing(node.input),
+            without_trailing(node.output),
             Attributes.of(node),
             self.values,
+            self.used,
         )
         made = registered.read(reading)
         if isinstance(made, Host) or registered.any_type:
@@ -143,19 +167,6 @@ def _not_typed(held: TensorType) -> str:
     if 0 in held.shape:
         return "is empty"
     return ""
-
-
-def _without_trailing(values: Sequence[str]) -> tuple[str, ...]:
-    kept = list(values)
-    while kept and not kept[-1]:
-        kept.pop()
-    return tuple(kept)
-
-
-def _named(proto: NodeProto, name: str) -> bytes:
-    if proto.name != name:
-        proto.name = name
-    return proto.SerializeToString(deterministic=True)
 
 
 def _spell(held: TensorType) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import numpy_helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference
 
 from lowbitc.compiler.elements import PlainType
 from lowbitc.compiler.frontend.types import more_certain, type_proto, value_type
@@ -50,7 +50,7 @@ class KnownValues:
     ``stated`` are the types that the model itself writes down, used where inference knows less.
     """
 
-    opsets: tuple[OperatorSetIdProto, ...]
+    versions: Mapping[str, int]
     stated: Mapping[str, ValueType]
     types: dict[str, ValueType] = field(default_factory=_types)
     constants: dict[str, Array] = field(default_factory=_constants)
@@ -84,12 +84,15 @@ class KnownValues:
                 node,
                 {value: self._proto(value) for value in reads},
                 {value: data for value in node.input if (data := self._telling(value))},
-                opset_imports=list(self.opsets),
+                opset_imports=self._opsets(),
             )
         for value in node.output:
             if value:
                 inferred = value_type(found[value], {}) if value in found else None
                 self.types[value] = more_certain(inferred, self.stated.get(value)) or _UNKNOWN
+
+    def _opsets(self) -> list[OperatorSetIdProto]:
+        return [helper.make_opsetid(domain, version) for domain, version in self.versions.items()]
 
     def _proto(self, value: str) -> TypeProto:
         found = self._protos.get(value)

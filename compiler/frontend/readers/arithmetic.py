@@ -86,3 +86,14 @@ def read_gemm(reading: Reading) -> Node | Host:
         trans_a=bool(held.integer("transA", 0)),
         trans_b=bool(held.integer("transB", 0)),
     )
+
+
+@reader("Pow", 7, 12, 13, 15)
+def read_pow(reading: Reading) -> Node | Host:
+    """Read a square as a product."""
+    exponent = reading.constant(1)
+    if exponent is None or exponent.size != 1 or exponent.item() != _PAIR:
+        return Host("it is no square")
+    fields = reading.fields()
+    fields["inputs"] = reading.inputs[:1] * _PAIR
+    return ops.Mul(**fields)

@@ -120,3 +120,18 @@ def _pad(reading: Reading, pads: tuple[int, ...], value: float) -> Node | Host:
         return Host("it pads some borders and cuts others")
     mode = reading.attributes.text("mode", "constant")
     return ops.Pad(**reading.fields(), pads=pads, mode=mode, value=value)
+
+
+@reader("Gather", 1, 11, 13)
+def read_gather(reading: Reading) -> Node | Host:
+    """Read a Gather of neighbours as a Slice."""
+    places = reading.constant(1)
+    if places is None or places.ndim != 1 or not places.size:
+        return Host("it picks elements one by one")
+    axis = reading.axis(0)
+    size = reading.shape()[axis]
+    wanted = [int(place) % size for place in places.ravel().tolist()]
+    first, last = wanted[0], wanted[-1] + 1
+    if wanted != list(range(first, last)):
+        return Host("it picks elements that are no neighbours")
+    return _slice(reading, (first,), (last,), (axis,), (1,))
