@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from lowbitc.compiler.export.types import numpy_dtype
 from lowbitc.targets.engines.answers import with_answers
 from lowbitc.targets.placement.place import place
+from lowbitc.targets.program.codec import encode
 from lowbitc.targets.program.emit import Origin, emit
 from lowbitc.targets.program.load import program_of
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lowbitc.targets.spec import Target
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Built:
     """A program, and what its making noticed."""
 
@@ -68,7 +69,4 @@ def _as_sample(array: Array) -> Array:
 def _preprocess(preprocess: Preprocess | None) -> Mapping[str, Json] | None:
     if preprocess is None:
         return None
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(preprocess).items()
-    }
+    return cast("Mapping[str, Json]", encode(preprocess))

@@ -116,9 +116,7 @@ def _broken(graph: Graph, node: Node, target: Target) -> list[Diagnostic]:
             shown = rule.check(graph, node)
             if shown:
                 broken.append(
-                    error(
-                        rule.code, rule.text, sources=node.sources, found=shown, hint=rule.hint
-                    )
+                    error(rule.code, rule.text, sources=node.sources, found=shown, hint=rule.hint)
                 )
     return broken
 
@@ -128,9 +126,7 @@ def operator_name(node: Node) -> str:
     return str(getattr(node, "op_type", node.op))
 
 
-def read_target(
-    package: str, operators: frozenset[str], rules: tuple[Rule, ...]
-) -> Target:
+def read_target(package: str, operators: frozenset[str], rules: tuple[Rule, ...]) -> Target:
     """Return the target whose TOML file lies in the package of its name."""
     name = package.rpartition(".")[2]
     text = resources.files(package).joinpath(f"{name}.toml").read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ CODES: tuple[Code, ...] = (
         "Too few or too many dimensions",
         "A value has a number of dimensions that the chip does not hold.",
         "The first dimension counts frames; the chip walks over the others.",
-        f"{_CPU} Reshape the value to frames × features in the model.",
+        f"{_CPU} Reshape the value to frames x features in the model.",
     ),
     Code(
         "LB210",

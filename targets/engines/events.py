@@ -82,7 +82,7 @@ def events_by_position(levels: Array, *, channels_last: bool) -> Int64:
     """Return how many levels are not 0 at each place, summed over frames and channels."""
     if channels_last:
         return np.asarray(np.count_nonzero(levels), np.int64)
-    return np.count_nonzero(levels, axis=(0, 1)).astype(np.int64)
+    return np.asarray(np.count_nonzero(levels, axis=(0, 1)), np.int64)
 
 
 def synaptic_ops(node: Node, graph: Graph, events: Int64) -> int:
@@ -114,7 +114,7 @@ def _window(node: q.QConv | q.QAveragePool | q.QMaxPool, graph: Graph) -> Int64:
     for n, out, k, s, d, begin in zip(
         size, outputs, node.kernel, node.stride, dilation, node.pads[:rank], strict=True
     ):
-        read = np.arange(out)[:, None] * s + np.arange(k)[None, :] * d - begin
+        read = _taps(out, s, k, d) - begin
         inside = read[(read >= 0) & (read < n)]
         axes.append(np.bincount(inside, minlength=n).astype(np.int64))
     channels = 1
@@ -137,9 +137,16 @@ def _transposed(node: q.QConvTranspose, graph: Graph) -> Int64:
         node.pads[: len(size)],
         strict=True,
     ):
-        written = np.arange(n)[:, None] * s + np.arange(k)[None, :] * d - begin
-        axes.append(((written >= 0) & (written < out)).sum(axis=1).astype(np.int64))
+        written = _taps(n, s, k, d) - begin
+        axes.append(np.count_nonzero((written >= 0) & (written < out), axis=1).astype(np.int64))
     return _product(axes) * (graph.shape(node.outputs[0])[1] // node.groups)
+
+
+def _taps(count: int, stride: int, kernel: int, dilation: int) -> Int64:
+    """Return i · stride + t · dilation, [count, kernel]."""
+    starts = np.arange(count, dtype=np.int64) * stride
+    offsets = np.arange(kernel, dtype=np.int64) * dilation
+    return np.asarray(np.add.outer(starts, offsets), np.int64)
 
 
 def _product(axes: Sequence[Int64]) -> Int64:

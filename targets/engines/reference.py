@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.diagnostics import InternalError
-from lowbitc.compiler.elements import Array, Float32, Int64, LevelType
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.numerics import spec
 from lowbitc.targets.engines.events import Counts, count_node
@@ -20,6 +19,7 @@ from lowbitc.targets.engines.events import Counts, count_node
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lowbitc.compiler.elements import Array, Float32, Int64, LevelType
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
@@ -204,4 +204,3 @@ def _output_stage(node: q.StagedNode, sums: Int64, state: _State) -> Int64:
     if node.middle is not None:
         return spec.look_up(levels, state.constant(names[-1]), node.middle)
     return levels
-

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
+from lowbitc.compiler.onnx_session import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lowbitc.compiler.elements import Array
-    from lowbitc.compiler.onnx_session import Value
 
 
 class Samples:
@@ -36,7 +36,7 @@ class Samples:
         self.name = name
         self.count = count
         self._joined = joined
-        self._parts = list(parts)
+        self._parts: list[Value] = list(parts)
         self._scalar = scalar
 
     def parts(self) -> list[Value]:
@@ -44,10 +44,11 @@ class Samples:
         array = self._joined
         if not self._parts and array is not None:
             if self._scalar:
-                self._parts = [array[i].reshape(()) for i in range(self.count)]
+                self._parts = list[Value](array[i].reshape(()) for i in range(self.count))
             else:
                 rows = len(array) // self.count
-                self._parts = [array[i * rows : (i + 1) * rows] for i in range(self.count)]
+                cuts = (slice(i * rows, (i + 1) * rows) for i in range(self.count))
+                self._parts = list[Value](array[cut] for cut in cuts)
         return self._parts
 
     def joined(self) -> Array:

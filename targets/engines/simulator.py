@@ -39,9 +39,7 @@ _WHERE = "the data"
 class Simulator:
     """A program that is ready to run any number of times; sessions and kernels are made once."""
 
-    def __init__(
-        self, program: Program, engine: str = DEFAULT_ENGINE, *, threads: int = 0
-    ) -> None:
+    def __init__(self, program: Program, engine: str = DEFAULT_ENGINE, *, threads: int = 0) -> None:
         """Prepare every step for ``threads`` threads (0: all cores).
 
         Raises CompileError LB740 for an unknown engine, LB191 where ONNX Runtime refuses a piece.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lowbitc.compiler.elements import F32, LevelType
 from lowbitc.compiler.ir import ops
@@ -90,7 +91,7 @@ def _constant_weights(graph: Graph, node: Node) -> str:
 def _finite_weights(graph: Graph, node: Node) -> str:
     for value in node.inputs[1:]:
         array = graph.constants.get(value)
-        if array is not None and not math.isfinite(float(abs(array).max(initial=0))):
+        if array is not None and not np.isfinite(np.asarray(array, np.float64)).all():
             return f"{value} holds NaN or infinities"
     return ""
 
@@ -199,7 +200,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "LB203",
         "Values have 2 to 6 dimensions, frames first",
-        "reshape the value to frames × features",
+        "reshape the value to frames x features",
         (ANY,),
         _frames_first,
     ),

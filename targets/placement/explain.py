@@ -37,18 +37,18 @@ def _weights(layer: Layer) -> str:
     """Write out what one output channel of one input channel takes."""
     terms: list[str] = []
     if layer.weight is not None:
-        terms.append(f"{layer.taps} taps × {layer.weight.bits} bit = {layer.weight_bytes(1, 1)} B")
+        terms.append(f"{layer.taps} taps x {layer.weight.bits} bit = {layer.weight_bytes(1, 1)} B")
     terms.append(f"{layer.stage_bytes} B of output-stage constants")
     if layer.table_bytes:
         terms.append(f"{layer.table_bytes} B of table")
     total = layer.weight_bytes(1, 1) + layer.constant_bytes(1)
-    return f"smallest block: 1 output × 1 input channel: {' + '.join(terms)} = {total:,} B"
+    return f"smallest block: 1 output x 1 input channel: {' + '.join(terms)} = {total:,} B"
 
 
 def _lines(layer: Layer) -> str:
     columns = layer.columns.span(1)
     return (
-        f"{layer.held_rows} rows × {columns} columns × 1 channel × {layer.input_bits} bit = "
+        f"{layer.held_rows} rows x {columns} columns x 1 channel x {layer.input_bits} bit = "
         f"{layer.activation_bytes(1, 1):,} B of lines"
     )
 
@@ -57,9 +57,7 @@ def _remedies(layer: Layer, memory: Memory) -> Iterator[str]:
     """Yield what was tried, and whether it would fit."""
     yield "cutting by output channels, input channels and columns was tried"
     narrower = [b for b in _WIDTHS if b < layer.input_bits]
-    fitting = [
-        b for b in narrower if choose_cut(dataclasses.replace(layer, input_bits=b), memory)
-    ]
+    fitting = [b for b in narrower if choose_cut(dataclasses.replace(layer, input_bits=b), memory)]
     if fitting:
         yield f"it fits with input levels of {fitting[0]} bit"
     if layer.weight is not None:
@@ -71,9 +69,7 @@ def _remedies(layer: Layer, memory: Memory) -> Iterator[str]:
         ]
         if lighter:
             yield f"it fits with weights of {lighter[0]} bit"
-    fitting_rows = memory.activation_bytes * 8 // max(
-        layer.columns.span(1) * layer.input_bits, 1
-    )
+    fitting_rows = memory.activation_bytes * 8 // max(layer.columns.span(1) * layer.input_bits, 1)
     if layer.held_rows > fitting_rows:
         yield f"it fits with at most {fitting_rows:,} rows in its window"
     yield "or keep the layer on the CPU with on_host = true in lowbitc.toml"

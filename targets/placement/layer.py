@@ -154,8 +154,8 @@ def element_of(graph: Graph, value: str) -> LevelType:
 
 def _plane(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return rows and columns; a sequence has rows only, a vector neither."""
-    spatial = shape[2:]
-    return (spatial[0] if spatial else 1), (spatial[1] if len(spatial) > 1 else 1)
+    rows, columns, *_ = (*shape[2:], 1, 1)
+    return rows, columns
 
 
 @_describe.register(QConv)
@@ -163,7 +163,7 @@ def _walk(node: QConv, graph: Graph, held_rows: Mapping[str, int]) -> Layer:
     del held_rows
     x, y = graph.shape(node.inputs[0]), graph.shape(node.outputs[0])
     columns = Window()
-    if len(node.kernel) > 1:
+    if len(x) == _PLANE:
         reach = node.dilation[1] * (node.kernel[1] - 1) + 1
         columns = Window(reach, node.stride[1], x[3], y[3])
     return Layer(
@@ -296,7 +296,7 @@ def _pointwise(
     """Describe a layer whose channels do not mix."""
     x = graph.shape(node.outputs[0] if isinstance(node, QConcat) else node.inputs[0])
     channels = x[1] if len(x) > 1 else 1
-    width = columns or (x[3] if len(x) >= _PLANE else 1)
+    width = columns or _plane(x)[1]
     deeper = math.prod(x[_PLANE:]) if not columns else 1
     return Layer(
         name=node.name,

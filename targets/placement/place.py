@@ -137,8 +137,5 @@ class _Filler:
         if stop == self.start:
             return
         load = sum(p.weight_bytes + p.stage_bytes for p in self.processors[self.start : stop])
-        self.passes.append(
-            Pass(len(self.passes), self.launch, (self.start, stop), load, 0)
-        )
+        self.passes.append(Pass(len(self.passes), self.launch, (self.start, stop), load, 0))
         self.start = stop
-

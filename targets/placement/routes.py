@@ -53,9 +53,7 @@ def with_routes(
                 last = held[node.name][-1]
                 if any(EXTERNAL in r for r in routes[last.index]) and readers[node.name]:
                     spilled[pass_of[last.index]] += value_bytes(graph, node.outputs[0])
-    processors = tuple(
-        dataclasses.replace(p, routes=routes[p.index]) for p in placement.processors
-    )
+    processors = tuple(dataclasses.replace(p, routes=routes[p.index]) for p in placement.processors)
     passes = tuple(dataclasses.replace(p, spill_bytes=spilled[p.index]) for p in placement.passes)
     return Placement(processors, passes)
 

@@ -6,12 +6,11 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lowbitc.targets.placement.model import Range
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lowbitc.targets.placement.layer import Layer
+    from lowbitc.targets.placement.model import Range
 
 
 @dataclass(frozen=True, slots=True)

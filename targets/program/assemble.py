@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from lowbitc.compiler.elements import I32, Array, LevelType
+from lowbitc.compiler.elements import I32, LevelType
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.numerics.spec import ACCUMULATOR_MAX, MULTIPLIER_BITS, SHIFT_MAX
@@ -21,8 +21,9 @@ from lowbitc.targets.program.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from lowbitc.compiler.elements import Array, Int64
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.placement.layer import Layer
@@ -34,7 +35,7 @@ class AssemblyError(ValueError):
     """Images that do not make up their layer; the text says why."""
 
 
-Constants = dict[str, tuple[Array, TensorType]]
+Constants: TypeAlias = "dict[str, tuple[Array, TensorType]]"
 
 
 def assemble_constants(
@@ -149,7 +150,9 @@ def _wrong_values(node: Node, graph: Graph, found: Constants) -> Iterator[str]:
             yield "its table holds levels that its output has not"
     if not isinstance(node, q.StagedNode):
         return
-    stage = dict(zip(REQUANTIZE_PARTS, (arrays[n] for n in names.stage), strict=False))
+    stage: dict[str, Int64] = dict(
+        zip(REQUANTIZE_PARTS, (arrays[n] for n in names.stage), strict=False)
+    )
     if node.stage is q.Stage.THRESHOLDS:
         if np.any(np.diff(arrays[names.stage[0]], axis=1) < 0):
             yield "its thresholds do not ascend"
@@ -161,13 +164,13 @@ def _wrong_values(node: Node, graph: Graph, found: Constants) -> Iterator[str]:
 
 
 def _wrong_requantize(
-    node: q.StagedNode, graph: Graph, stage: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]
+    node: q.StagedNode, graph: Graph, stage: Mapping[str, Int64]
 ) -> Iterator[str]:
     element = node.middle or element_of(graph, node.outputs[0])
     if stage["multiplier"].min() < 1 or stage["multiplier"].max() >= 1 << MULTIPLIER_BITS:
-        yield "a multiplier is not in 1 … 2^24 − 1"
+        yield "a multiplier is not in 1 to 2^24 - 1"
     if stage["shift"].min() < 1 or stage["shift"].max() > SHIFT_MAX:
-        yield f"a shift is not in 1 … {SHIFT_MAX}"
+        yield f"a shift is not in 1 to {SHIFT_MAX}"
     if (
         np.any(stage["low"] > stage["high"])
         or stage["low"].min() < element.minimum
@@ -176,14 +179,14 @@ def _wrong_requantize(
         yield f"a clamp is not within {element.name}"
 
 
-def _reach(node: q.StagedNode, graph: Graph, arrays: dict[str, Array]) -> int:
+def _reach(node: q.StagedNode, graph: Graph, arrays: Mapping[str, Int64]) -> int:
     """Return the largest magnitude that a sum can have."""
     element = element_of(graph, node.inputs[0])
     largest = max(-element.minimum, element.maximum)
     if isinstance(node, q.QAveragePool):
         return int(np.prod(node.kernel, dtype=np.float64)) * largest
     names = constant_names(node)
-    weights = np.abs(arrays[names.weight].astype(np.int64))
+    weights = np.abs(arrays[names.weight])
     if isinstance(node, q.QConvTranspose):
         # All taps and inputs of a group bound what can meet in one output.
         per_output = weights.sum(axis=tuple(range(2, weights.ndim)))

@@ -13,7 +13,6 @@ import numpy as np
 
 from lowbitc.compiler.elements import ACCUMULATOR_BITS, F32, Alphabet, LevelType
 from lowbitc.compiler.ir import quantized as q
-from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.numerics.spec import MULTIPLIER_BITS, SHIFT_MAX
 from lowbitc.targets.program.rows import constant_names
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.compiler.ir.types import TensorType
 
 MAX_ELEMENTS = 1 << 30
 _WIDTHS = (1, 2, 4, 8)

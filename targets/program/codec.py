@@ -11,7 +11,7 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lowbitc.compiler.diagnostics import Source
@@ -36,16 +36,14 @@ class CodecError(ValueError):
 
 def encode(value: object) -> Json:
     """Return a dataclass, or a field of one, as JSON."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     if isinstance(value, LevelType):
         return value.name
-    if isinstance(value, enum.Enum):
-        return encode(value.value)
     if isinstance(value, Node):
         return encode_node(value)
-    if isinstance(value, Mapping):
-        return cast("Mapping[str, Json]", value)
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if value is None or isinstance(value, bool | int | float | str | Mapping):
+        return cast("Json", value)
     if isinstance(value, tuple):
         return [encode(member) for member in cast("tuple[object, ...]", value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -71,7 +69,7 @@ def decode(wanted: type[_T], value: Json, where: str) -> _T:
     """
     if not isinstance(value, Mapping):
         raise _wrong(where, "an object", value)
-    hints = _hints(wanted)
+    hints = _hints(cast("Hashable", wanted))
     if unknown := sorted(set(value) - set(hints)):
         message = f"{where} has the unknown key {unknown[0]!r}"
         raise CodecError(message)
@@ -100,8 +98,9 @@ def decode_node(value: Json, where: str) -> Node:
 
 
 @functools.cache
-def _hints(wanted: type[object]) -> dict[str, Any]:
-    hints = typing.get_type_hints(wanted, localns=_NAMES)
+def _hints(wanted: Hashable) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name."""
+    hints = typing.get_type_hints(cast("type[object]", wanted), localns=_NAMES)
     return {f.name: hints[f.name] for f in dataclasses.fields(wanted)}  # type: ignore[arg-type]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from lowbitc._version import VERSION
 from lowbitc.compiler.diagnostics import InternalError
-from lowbitc.compiler.elements import LevelType
 from lowbitc.compiler.export import export_region
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, Region, Where, reads
@@ -35,9 +33,9 @@ from lowbitc.targets.program.records import (
 from lowbitc.targets.program.rows import constant_names, pack_stage, to_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from lowbitc.compiler.elements import Array
+    from lowbitc.compiler.elements import Array, LevelType
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.container import Json
     from lowbitc.targets.placement.layer import Layer
@@ -251,4 +249,3 @@ class _Cutter:
             processor.activation_bytes,
             processor.routes,
         )
-

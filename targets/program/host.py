@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,11 +54,13 @@ def read_host_model(data: bytes, inputs: Sequence[str], outputs: Sequence[str]) 
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             message = f"the tensor {tensor.name!r} stands in another file"
             raise HostModelError(message)
-    free = all(
-        v.type.tensor_type.shape.dim and v.type.tensor_type.shape.dim[0].dim_param.endswith(_SAMPLES)
-        for v in (*graph.input, *graph.output)
-    )
+    free = all(_counts_samples(value) for value in (*graph.input, *graph.output))
     return bool(graph.input) and free and all(_keeps_bits(node) for node in graph.node)
+
+
+def _counts_samples(value: ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return bool(dims) and dims[0].dim_param.endswith(_SAMPLES)
 
 
 def _keeps_bits(node: NodeProto) -> bool:

@@ -21,7 +21,7 @@ output stage's constants, the table and the routes::
         60     4  number of routes
         64    16  reserved, 0
 
-A route is two indices of NP images, start and stop, or twice 2^32 − 1: to memory outside the
+A route is two indices of NP images, start and stop, or twice 0xFFFFFFFF: to memory outside the
 mesh. Weights are one row an output channel, over input channels, then taps; levels are packed as
 in ``container.levels``. Constants of the output stage are a record a channel: thresholds as
 int32; or a bias as int32, then multiplier | shift << 24, then the clamp's ends as int16; or, for
@@ -30,6 +30,7 @@ sums that leave the chip, a bias as int32.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -136,9 +137,7 @@ def read_image(data: bytes | memoryview) -> Image:
         message = f"{len(view)} bytes for parts of {sizes} bytes and {route_count} routes"
         raise ImageError(message)
     ends = np.cumsum([_HEADER.size, *sizes]).tolist()
-    weights, stage, table = (
-        bytes(view[start:stop]) for start, stop in zip(ends, ends[1:], strict=False)
-    )
+    weights, stage, table = (bytes(view[start:stop]) for start, stop in itertools.pairwise(ends))
     routes = tuple(_route(*pair) for pair in _ROUTE.iter_unpack(view[ends[-1] :]))
     return Image(
         layer,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Port:
     """An input or output of the model: its name, one sample's shape, and numpy's type name.
 
-    The shape is None, or holds −1, where the CPU's part decides it.
+    The shape is None, or holds -1, where the CPU's part decides it.
     """
 
     name: str

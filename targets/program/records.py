@@ -7,12 +7,12 @@ that have one a channel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 - the codec reads annotations at run time
 from dataclasses import dataclass
 
-from lowbitc.compiler.ir.node import Node
-from lowbitc.targets.placement.model import Pass
-from lowbitc.targets.program.program import HostNode, Port
+from lowbitc.compiler.ir.node import Node  # noqa: TC001 - as above
+from lowbitc.targets.placement.model import Pass  # noqa: TC001 - as above
+from lowbitc.targets.program.program import HostNode, Port  # noqa: TC001 - as above
 
 VALUES_SECTION = 0
 SCALES_SECTION = 1

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 WEIGHTED = (QConv, QConvTranspose, QDense)
-REQUANTIZE_PARTS = ("bias", "multiplier", "shift", "low", "high")
+REQUANTIZE_PARTS: tuple[str, ...] = ("bias", "multiplier", "shift", "low", "high")
 _MULTIPLIER_BITS = 24
 _MULTIPLIER_MASK = (1 << _MULTIPLIER_BITS) - 1
 _REQUANTIZE = np.dtype([("bias", "<i4"), ("factor", "<u4"), ("low", "<i2"), ("high", "<i2")])
@@ -82,10 +82,7 @@ def from_rows(node: Node, rows: Array, shape: tuple[int, ...]) -> Array:
 
 def row_shape(node: Node, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return (O, K) of weights of ``shape`` in the operator's layout."""
-    if isinstance(node, QConvTranspose):
-        outputs = shape[1] * node.groups
-    else:
-        outputs = shape[0]
+    outputs = shape[1] * node.groups if isinstance(node, QConvTranspose) else shape[0]
     return outputs, math.prod(shape) // max(outputs, 1)
 
 
