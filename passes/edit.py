@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import heapq
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 
 from lowbitc.compiler.elements import PlainType
@@ -44,6 +46,7 @@ class Edit:
         self.touched = False
         captured = {v for n in graph.nodes if isinstance(n, ops.HostOp) for v in n.captures}
         self.pinned = captured.union(graph.outputs)
+        self._added: dict[tuple[str, str, tuple[int, ...], bytes], str] = {}
         self._nodes: dict[str, Node] = {}
         self._rank: dict[str, tuple[int, int]] = {}
         self._makers: dict[str, str] = {}
@@ -95,8 +98,15 @@ class Edit:
     # --- writing -----------------------------------------------------------------------------
 
     def add_constant(self, wanted: str, array: Array) -> str:
-        """Add a constant under the wanted name or one derived from it; return the name."""
-        name = self.fresh(wanted)
+        """Add a constant under the wanted name or one derived from it; return the name.
+
+        The same array wanted twice under one name is held once: unrolled networks share weights.
+        """
+        data = np.ascontiguousarray(array).tobytes()
+        key = (wanted, array.dtype.str, array.shape, hashlib.blake2b(data).digest())
+        if key in self._added:
+            return self._added[key]
+        name = self._added[key] = self.fresh(wanted)
         self.constants[name] = array
         self.types[name] = TensorType(array.shape, PlainType(array.dtype.name))
         return name

@@ -56,7 +56,7 @@ class Backward:
         if isinstance(node, WEIGHTED):
             found = scaled_output(edit, node, affine)
             return found if isinstance(found, Blocked) else None
-        if self.settles and self._is_place(node):
+        if self.settles and self.is_place(node):
             fits = goes_by_channel(edit, value, affine)
             return None if fits else Blocked(f"the map does not go by the channels of {value}")
         inner = read_mapping(edit, node)
@@ -73,8 +73,11 @@ class Backward:
         reasons = (self._blocked(v, part) for v, part in operands if not part.is_identity)
         return next((why for why in reasons if why is not None), None)
 
-    def _is_place(self, node: Node) -> bool:
-        """Whether the node is a layer, or a clip of a layer that nothing else reads."""
+    def is_place(self, node: Node) -> bool:
+        """Whether the node is a layer, or a clip of a layer that nothing else reads.
+
+        Behind either the layer's output stage can do a map.
+        """
         if isinstance(node, _CLIPS):
             layer = self.edit.maker(node.inputs[0])
             return isinstance(layer, _SUMS) and self.edit.read_once(node.inputs[0])
@@ -92,7 +95,7 @@ class Backward:
             if not isinstance(found, Blocked):
                 changed = store(edit, node, found)
                 edit.put(dataclasses.replace(changed, outputs=(output,), sources=sources))
-        elif self.settles and self._is_place(node):
+        elif self.settles and self.is_place(node):
             name = edit.fresh(origin.name)
             put_scale_shift(edit, Spelling(name, value, output, origin.sources), affine)
         elif inner is not None:

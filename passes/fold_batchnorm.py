@@ -122,8 +122,13 @@ def _report(edit: Edit, folded: list[Node], stuck: _Stuck) -> Iterator[Diagnosti
         why = stuck.reasons.get(node.name)
         if why:
             yield note(
-                "LB422",
-                f"{node.name} stays as a {node.op} of its own",
-                sources=node.sources,
-                found=why,
+                "LB422", f"{node.name} stays {_place(edit, node)}", sources=node.sources, found=why
             )
+
+
+def _place(edit: Edit, node: Node) -> str:
+    before = edit.maker(node.inputs[0])
+    absorbed = isinstance(node, ops.ScaleShift) and edit.read_once(node.inputs[0])
+    if absorbed and before is not None and Backward(edit).is_place(before):
+        return f"a ScaleShift behind {before.name}, for that layer's output stage"
+    return f"a {node.op} of its own"

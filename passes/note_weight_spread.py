@@ -15,13 +15,15 @@ from lowbitc.passes.scale_weights import WEIGHTED, output_ranges
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
 
+_DEAD = 2.0**-24
+
 
 @dataclass(frozen=True, slots=True)
 class NoteWeightSpread:
     """Compare the largest weight of each output channel within a layer.
 
-    ``bits`` is how many bits the smallest channel would lose before a layer is named; channels of
-    zeros do not count.
+    ``bits`` is how many bits the smallest channel would lose before a layer is named. Channels
+    below a float32 rounding of the largest are dead and do not count.
     """
 
     name: ClassVar[str] = "note-weight-spread"
@@ -35,7 +37,7 @@ class NoteWeightSpread:
         for node in wide:
             ranges = output_ranges(edit, node)
             if ranges is not None and np.any(ranges > 0):
-                alive = ranges[ranges > 0]
+                alive = ranges[ranges > ranges.max() * _DEAD]
                 spreads[node.name] = float(np.log2(alive.max() / alive.min()))
         found = sorted(
             (name for name, lost in spreads.items() if lost > self.bits),

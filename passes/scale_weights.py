@@ -85,24 +85,38 @@ def scaled_input(edit: Edit, node: Weighted, affine: Affine) -> Parameters | Blo
 
 
 def store(edit: Edit, node: Weighted, parameters: Parameters) -> Weighted:
-    """Return the node with copies of its constants that hold ``parameters``, as float32."""
-    names = [edit.add_constant(node.inputs[1], parameters.weights.astype(np.float32))]
-    if np.any(parameters.bias != 0) or _has_bias(node):
-        wanted = node.inputs[2] if _has_bias(node) else f"{node.name}.bias"
-        names.append(edit.add_constant(wanted, parameters.bias.astype(np.float32)))
+    """Return the node with constants of its own that hold ``parameters``, as float32.
+
+    A constant that would not change stays shared.
+    """
+    names = [_stored(edit, node.inputs[1], parameters.weights)]
+    if _has_bias(node):
+        names.append(_stored(edit, node.inputs[2], parameters.bias))
+    elif np.any(parameters.bias != 0):
+        bias = parameters.bias.astype(np.float32)
+        names.append(edit.add_constant(f"{node.name}.bias", bias))
     return dataclasses.replace(node, inputs=(node.inputs[0], *names))
+
+
+def _stored(edit: Edit, name: str, wide: Float64) -> str:
+    array = wide.astype(np.float32)
+    held = edit.constant(name)
+    same = held is not None and held.dtype == array.dtype and np.array_equal(held, array)
+    return name if same else edit.add_constant(name, array)
 
 
 def output_ranges(edit: Edit, node: Weighted) -> Float64 | None:
     """Return the largest absolute weight of each output channel, None if computed at run time."""
-    held = _parameters(edit, node)
-    if isinstance(held, Blocked):
+    weights = edit.constant(node.inputs[1])
+    if weights is None:
         return None
-    sizes = np.abs(held.weights)
-    if not isinstance(node, ops.ConvTranspose):
-        return np.asarray(np.max(sizes, axis=tuple(range(1, sizes.ndim))))
-    groups = np.reshape(sizes, (node.groups, -1, *sizes.shape[1:]))
-    return np.reshape(np.max(groups, axis=(1, *range(3, groups.ndim))), -1)
+    sizes = np.abs(np.asarray(weights, np.float32))
+    if isinstance(node, ops.ConvTranspose):
+        sizes = np.reshape(sizes, (node.groups, -1, *sizes.shape[1:]))
+        largest = np.max(sizes, axis=(1, *range(3, sizes.ndim)))
+    else:
+        largest = np.max(sizes, axis=tuple(range(1, sizes.ndim)))
+    return np.reshape(np.asarray(largest, np.float64), -1)
 
 
 def _has_bias(node: Weighted) -> bool:

@@ -90,7 +90,7 @@ def _residual(net: Net, x: str, draw: st.DrawFn) -> str:
 
 
 def _join(net: Net, x: str, draw: st.DrawFn) -> str:
-    if net.shape(x)[1] > 8:  # noqa: PLR2004 - wide enough
+    if net.shape(x)[1] > 8:
         return net.conv(x, 2, 1)
     other = net.batch_norm(x) if draw(st.booleans()) else net.conv(x, 2, 1)
     return net.concat(x, other)

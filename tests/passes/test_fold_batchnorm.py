@@ -395,6 +395,7 @@ def test_notes_say_what_was_folded_and_why_the_rest_stays() -> None:
     ]
     assert "1 batch norms and 0 loose" in found[0].message
     assert "pads its input with zeros" in found[1].found
+    assert found[1].message.endswith("for that layer's output stage")
     assert found[1].sources == net.nodes[3].sources
 
 
@@ -408,3 +409,24 @@ def test_sums_are_made_in_float64() -> None:
     after = FoldBatchnorm().run(net.graph(z)).graph
     (node,) = after.nodes
     assert after.constants[node.inputs[2]] == np.ones(1)
+
+
+def test_a_shift_alone_leaves_shared_weights_shared() -> None:
+    net = Net(1, 4, 6, 6)
+    weights = net.constant(net.normal(4, 4, 3, 3), "shared")
+    y = net.x
+    for _ in range(2):
+        y = net.with_constant(ops.Add, net.conv(y, 4, pads=1, weights=weights), np.asarray(1.0))
+    after = folded(net.graph(y))
+    assert {node.inputs[1] for node in after.nodes} == {"shared"}
+
+
+def test_equal_norms_of_shared_weights_share_what_they_become() -> None:
+    net = Net(1, 4, 6, 6)
+    weights = net.constant(net.normal(4, 4, 3, 3), "shared")
+    first = net.batch_norm(net.conv(net.x, 4, pads=1, bias=False, weights=weights))
+    inputs = net.nodes[-1].inputs[1:]
+    other = net.conv(first, 4, pads=1, bias=False, weights=weights)
+    after = folded(net.graph(net.same(ops.BatchNorm, other, *inputs, epsilon=1e-5)))
+    assert kinds(after) == ["Conv", "Conv"]
+    assert len({node.inputs[1] for node in after.nodes}) == 1

@@ -121,3 +121,13 @@ def test_constants_that_others_share_stay() -> None:
 
 def _runs_alike(before: Graph, after: Graph) -> bool:
     return gap(before, after, samples=1) < 1e-5
+
+
+def test_products_that_share_weights_still_do() -> None:
+    net = Net(1, 6)
+    weights = net.constant(net.normal(6, 6))
+    y = net.node(ops.Gemm, (net.x, weights), (1, 6))
+    z = net.node(ops.Gemm, (y, weights), (1, 6), alpha=2.0)
+    u = net.node(ops.MatMul, (z, weights), (1, 6))
+    after = lowered(net.graph(u))
+    assert len({node.inputs[1] for node in after.nodes}) == 2
