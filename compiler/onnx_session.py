@@ -6,7 +6,10 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import numpy as np
+
 from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.compiler.onnx_values import foreign_number, from_ort_value, to_ort_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,8 +65,13 @@ class OnnxSession:
         except _FAILURES as failure:
             found = _refusal("LB191", "ONNX Runtime cannot load the graph", failure)
             raise CompileError([found]) from failure
-        self.inputs: tuple[str, ...] = tuple(v.name for v in self._session.get_inputs())
-        self.outputs: tuple[str, ...] = tuple(v.name for v in self._session.get_outputs())
+        borders = self._session.get_inputs(), self._session.get_outputs()
+        self.inputs: tuple[str, ...] = tuple(v.name for v in borders[0])
+        self.outputs: tuple[str, ...] = tuple(v.name for v in borders[1])
+        # By name, those of types that numpy lacks; most models have none.
+        self._foreign: dict[str, int] = {
+            v.name: number for side in borders for v in side if (number := foreign_number(v.type))
+        }
 
     def run(self, feeds: Mapping[str, Value], fetch: Sequence[str] = ()) -> dict[str, Value]:
         """Return the values of ``fetch``, or all outputs, by name.
@@ -73,11 +81,24 @@ class OnnxSession:
         wanted = tuple(fetch) or self.outputs
         used = {name: feeds[name] for name in self.inputs if name in feeds}
         try:
-            found: list[Value] = self._session.run(list(wanted), used)
+            found = self._run_foreign(wanted, used) if self._foreign else self._plain(wanted, used)
         except _FAILURES as failure:
             broken = _refusal("LB192", "ONNX Runtime failed while it ran the graph", failure)
             raise CompileError([broken]) from failure
         return dict(zip(wanted, found, strict=True))
+
+    def _plain(self, wanted: Sequence[str], feeds: Mapping[str, Value]) -> list[Value]:
+        found: list[Value] = self._session.run(list(wanted), dict(feeds))
+        return found
+
+    def _run_foreign(self, wanted: Sequence[str], feeds: Mapping[str, Value]) -> list[Value]:
+        made = {
+            name: to_ort_value(np.asarray(value), self._foreign.get(name, 0), onnxruntime.OrtValue)
+            for name, value in feeds.items()
+        }
+        found = self._session.run_with_ort_values(list(wanted), made)
+        pairs = zip(wanted, found, strict=True)
+        return [from_ort_value(held, self._foreign.get(name, 0)) for name, held in pairs]
 
 
 def _refusal(code: str, message: str, failure: Exception) -> Diagnostic:
