@@ -142,7 +142,9 @@ def _attributes(step: Step, schema: Schema) -> Iterator[Diagnostic]:
                 f"{step.name}: the attribute {held.name} of {operator} has the wrong kind",
                 sources=[step.source],
                 found=AttributeProto.AttributeType.Name(held.type),
-                allowed=AttributeProto.AttributeType.Name(AttributeProto.AttributeType.ValueType(kind)),
+                allowed=AttributeProto.AttributeType.Name(
+                    AttributeProto.AttributeType.ValueType(kind)
+                ),
             )
     given = {held.name for held in node.attribute}
     for name in sorted(schema.required - given):
@@ -166,9 +168,7 @@ def _attributes(step: Step, schema: Schema) -> Iterator[Diagnostic]:
         )
 
 
-def _training(
-    step: Step, schema: Schema, constants: Mapping[str, Array]
-) -> Diagnostic | None:
+def _training(step: Step, schema: Schema, constants: Mapping[str, Array]) -> Diagnostic | None:
     """Find batch normalisation and dropout that behave as in training."""
     node, held = step.proto, Attributes.of(step.proto)
     found = ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from lowbitc.compiler.elements import Array
 from lowbitc.compiler.export.types import numpy_dtype, plain_type
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from lowbitc.compiler.frontend.attributes import Attributes
 
-Operands = tuple[Array | None, ...]
 Evaluator = Callable[[tuple[Array, ...], "Attributes"], Array]
 
 
@@ -48,12 +47,11 @@ def _constant_of_shape(args: tuple[Array, ...], held: Attributes) -> Array:
 
 def _div(args: tuple[Array, ...], _: Attributes) -> Array:
     """Divide; integers round towards zero, as ONNX has it and numpy has not."""
-    a, b = args
-    if not np.issubdtype(a.dtype, np.integer):
-        return np.asarray(np.true_divide(a, b), a.dtype)  # type: ignore[arg-type]
-    quotient = np.floor_divide(a, b)  # type: ignore[call-overload]
-    towards_zero = (np.remainder(a, b) != 0) & ((a < 0) != (b < 0))  # type: ignore[call-overload]
-    return np.asarray(quotient + towards_zero, a.dtype)
+    if not np.issubdtype(args[0].dtype, np.integer):
+        return np.asarray(np.true_divide(*args), args[0].dtype)
+    a, b = (np.asarray(arg, np.int64) for arg in args)
+    size = np.floor_divide(np.abs(a), np.abs(b))
+    return np.asarray(np.sign(a) * np.sign(b) * size, args[0].dtype)
 
 
 def _gather(args: tuple[Array, ...], held: Attributes) -> Array:
@@ -68,6 +66,7 @@ def _reshape(args: tuple[Array, ...], held: Attributes) -> Array:
 
 
 def _slice(args: tuple[Array, ...], held: Attributes) -> Array:
+    data = args[0]
     if len(args) == 1:
         starts, ends = held.integers("starts") or (), held.integers("ends") or ()
         axes, steps = held.integers("axes"), None
@@ -75,14 +74,14 @@ def _slice(args: tuple[Array, ...], held: Attributes) -> Array:
         starts, ends = tuple(_integers(args[1])), tuple(_integers(args[2]))
         axes = tuple(_integers(args[3])) if len(args) > 3 else None  # noqa: PLR2004
         steps = tuple(_integers(args[4])) if len(args) > 4 else None  # noqa: PLR2004
-    cuts = [slice(None)] * args[0].ndim
+    cuts = [slice(None)] * data.ndim
     axes = tuple(range(len(starts))) if axes is None else axes
     for start, end, axis, step in zip(starts, ends, axes, steps or (1,) * len(axes), strict=True):
         # A last element that is before the first, going backwards, is none: -1 would wrap.
-        size = args[0].shape[axis]
+        size = data.shape[axis]
         first, last, _ = slice(start, end, step).indices(size)
         cuts[axis] = slice(first, None if step < 0 and last < 0 else last, step)
-    return args[0][tuple(cuts)]
+    return data[tuple(cuts)]
 
 
 def _squeeze(args: tuple[Array, ...], held: Attributes) -> Array:
@@ -152,13 +151,10 @@ EVALUATORS: dict[str, Evaluator] = {
 """Evaluators of operators with one output and no input left out."""
 
 
-def evaluate_by_reference(
-    node: NodeProto, args: dict[str, Array], opset: int
-) -> list[Array] | str:
+def evaluate_by_reference(node: NodeProto, args: dict[str, Array], opset: int) -> list[Array] | str:
     """Evaluate any operator of ONNX; the reason where that cannot be done."""
     # Importing it takes a fifth of a second, and few models need it.
     from onnx.reference import ReferenceEvaluator  # noqa: PLC0415
-    from onnx import helper  # noqa: PLC0415
 
     graph = helper.make_graph(
         [node],
@@ -168,10 +164,10 @@ def evaluate_by_reference(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
-        made = ReferenceEvaluator(model).run(None, args)
+        made: object = ReferenceEvaluator(model).run(None, args)  # pyright: ignore[reportUnknownMemberType]
     except _REFUSALS as reason:
         return f"{type(reason).__name__}: {reason}"
-    return [np.asarray(one) for one in made]
+    return [np.asarray(one) for one in made] if isinstance(made, list) else "no list of arrays"
 
 
 _REFUSALS = (

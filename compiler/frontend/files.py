@@ -38,7 +38,9 @@ def read_model(path: Path) -> ModelProto:
     except IsADirectoryError:
         inside = sorted(p.name for p in path.glob("*.onnx"))
         hint = f"name the file, for example {path / inside[0]}" if inside else "name a .onnx file"
-        raise CompileError([error("LB101", f"{path} is a folder, not a model", hint=hint)]) from None
+        raise CompileError(
+            [error("LB101", f"{path} is a folder, not a model", hint=hint)]
+        ) from None
     except OSError as reason:
         message = f"{path} cannot be read: {reason.strerror or reason}"
         raise CompileError([error("LB101", message, hint="check the path")]) from None
@@ -74,14 +76,12 @@ def _other_kind(content: bytes) -> tuple[str, str] | None:
             return kind, hint
     if content[4:8] == _TFLITE:
         return "a TensorFlow Lite model", "convert it with tf2onnx first"
-    start = content[:512].lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
-        return "a web page (HTML or XML)", "download the file itself, not the page about it"
-    if start.startswith((b"{", b"[")):
-        return "JSON text", _EXPORT
-    if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in content[:512]):  # noqa: PLR2004
-        return "plain text", _EXPORT
-    return None
+    start = content[:512]
+    if not all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in start):  # noqa: PLR2004 - ASCII
+        return None
+    page = start.lstrip().startswith(b"<")
+    kind = "a web page (HTML or XML)" if page else "plain text"
+    return kind, "download the file itself, not the page about it" if page else _EXPORT
 
 
 def _damaged(content: bytes, name: str) -> Diagnostic:

@@ -11,11 +11,11 @@ from lowbitc.compiler.elements import I64, Array, PlainType
 from lowbitc.compiler.export.types import numpy_dtype
 from lowbitc.compiler.frontend.attributes import Attributes
 from lowbitc.compiler.frontend.evaluators import EVALUATORS, evaluate_by_reference
-from lowbitc.compiler.ir.types import TensorType
 
 if TYPE_CHECKING:
     from lowbitc.compiler.frontend.structure import Step
     from lowbitc.compiler.frontend.values import KnownValues
+    from lowbitc.compiler.ir.types import TensorType
 
 RANDOM = frozenset(
     {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnx import AttributeProto, NodeProto
+from onnx import NodeProto
 
 from lowbitc.compiler.diagnostics import Diagnostic, Source, error
 from lowbitc.compiler.frontend.schema import plain_domain, schema_of
@@ -56,7 +56,7 @@ class Inliner:
 
     def _body(self, call: NodeProto, function: FunctionProto) -> list[NodeProto]:
         """Copy a function's nodes; values inside are called CALL/NAME, so are nodes."""
-        names = dict(zip(function.input, call.input, strict=False))
+        names: dict[str, str] = dict(zip(function.input, call.input, strict=False))
         names.update(dict.fromkeys(function.input[len(call.input) :], ""))
         copies: list[NodeProto] = []
         for formal, actual in zip(function.output, call.output, strict=False):
@@ -110,7 +110,9 @@ class Inliner:
         )
 
 
-def inline_functions(model: ModelProto, versions: dict[str, int]) -> tuple[list[NodeProto], list[Diagnostic]]:
+def inline_functions(
+    model: ModelProto, versions: dict[str, int]
+) -> tuple[list[NodeProto], list[Diagnostic]]:
     """Return the nodes of a model without calls; ``versions`` gains the domains of functions."""
     nodes = list(model.graph.node)
     if not model.functions:
@@ -129,11 +131,11 @@ def inline_functions(model: ModelProto, versions: dict[str, int]) -> tuple[list[
 
 
 def _key(node: NodeProto) -> _Key:
-    return plain_domain(node.domain), node.op_type, getattr(node, "overload", "")
+    return plain_domain(node.domain), node.op_type, node.overload
 
 
 def _key_of(function: FunctionProto) -> _Key:
-    return plain_domain(function.domain), function.name, getattr(function, "overload", "")
+    return plain_domain(function.domain), function.name, function.overload
 
 
 def _identity(name: str, value: str, made: str) -> NodeProto:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.frontend.structure import Step
 
 
-
 @dataclass(frozen=True, slots=True)
 class Imported:
     """A graph as it was read, and what was noticed on the way (no errors)."""

@@ -6,10 +6,12 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx import defs
+from onnx import AttributeProto, defs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_KINDS = dict(AttributeProto.AttributeType.items())
 
 OLDEST_OPSET = 7
 """Operators broadcast as numpy does from opset 7 on."""
@@ -39,7 +41,7 @@ def schema_of(op_type: str, domain: str, opset: int) -> Schema | None:
     return Schema(
         found,
         found.since_version,
-        {name: int(a.type.value) for name, a in attributes.items()},
+        {name: _KINDS[str(a.type).rpartition(".")[2]] for name, a in attributes.items()},
         frozenset(name for name, a in attributes.items() if a.required),
         found.min_input,
         found.max_input,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from lowbitc.compiler.diagnostics import Diagnostic, error
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.frontend.external import ExternalFiles
     from lowbitc.compiler.frontend.structure import Step
 
+_Floats = npt.NDArray[np.floating[Any]]
 _CHUNK_BYTES = 4 << 20
 
 
@@ -29,8 +31,9 @@ def screen(
         if not np.issubdtype(elements.dtype, np.floating):
             continue
         bad, first = 0, -1
-        for start, chunk in _chunks(name, elements, files):
-            if np.isfinite(_total(chunk)):
+        for start, held in _chunks(name, elements, files):
+            chunk = cast("_Floats", held)
+            if np.isfinite(_total(chunk)).all():
                 continue
             wrong = np.flatnonzero(~np.isfinite(chunk))
             if wrong.size and first < 0:
@@ -40,15 +43,13 @@ def screen(
             yield _report(name, elements, (bad, first), steps)
 
 
-def _total(chunk: np.ndarray[tuple[int], np.dtype[np.floating]]) -> np.floating:
+def _total(chunk: _Floats) -> _Floats:
     """Add up a chunk: finite for finite elements, bar an overflow, which is looked into."""
     with np.errstate(all="ignore"):
-        return np.asarray(np.add.reduce(chunk))[()]
+        return np.asarray(np.add.reduce(chunk))
 
 
-def _chunks(
-    name: str, elements: Array, files: ExternalFiles
-) -> Iterator[tuple[int, np.ndarray[tuple[int], np.dtype[np.floating]]]]:
+def _chunks(name: str, elements: Array, files: ExternalFiles) -> Iterator[tuple[int, Array]]:
     place = files.ranges.get(name)
     if place is None:
         yield 0, elements.reshape(-1)
@@ -62,9 +63,7 @@ def _chunks(
             yield start, np.frombuffer(file.read(count * size), elements.dtype)
 
 
-def _report(
-    name: str, elements: Array, bad: tuple[int, int], steps: Sequence[Step]
-) -> Diagnostic:
+def _report(name: str, elements: Array, bad: tuple[int, int], steps: Sequence[Step]) -> Diagnostic:
     count, first = bad
     index = [int(i) for i in np.unravel_index(first, elements.shape)]
     return error(

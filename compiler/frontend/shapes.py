@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.types import ValueType
 
 
-
 def _sizes() -> dict[str, int]:
     return {}
 
@@ -128,9 +127,7 @@ def _bind_batch(open_dims: Mapping[str, tuple[int | str, ...] | None], bound: Bo
         bound.found.append(note("LB117", message, hint=hint))
 
 
-def _free(
-    name: str, dims: tuple[int | str, ...], sizes: tuple[int, ...]
-) -> list[Diagnostic]:
+def _free(name: str, dims: tuple[int | str, ...], sizes: tuple[int, ...]) -> list[Diagnostic]:
     """Report every dimension that still has no size, with the option that gives it one."""
     spelled = [
         "N" if place == 0 and isinstance(dim, str) else str(size)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onnx import AttributeProto, NodeProto
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from onnx import GraphProto
 
@@ -32,24 +32,27 @@ def _rewrite(node: NodeProto, rename: Rename, given: Given) -> None:
         for place, value in enumerate(values):
             if value:
                 values[place] = rename(value)
-    kept: list[AttributeProto] = []
-    for held in node.attribute:
-        if not held.ref_attr_name:
-            kept.append(held)
-        elif held.ref_attr_name in given:
-            taken = AttributeProto()
-            taken.CopyFrom(given[held.ref_attr_name])
-            taken.name = held.name
-            kept.append(taken)
-    if len(kept) < len(node.attribute) or any(held.ref_attr_name for held in node.attribute):
-        copies = [AttributeProto.FromString(held.SerializeToString()) for held in kept]
+    if any(held.ref_attr_name for held in node.attribute):
+        kept = list(_resolved(node, given))
         del node.attribute[:]
-        node.attribute.extend(copies)
+        node.attribute.extend(kept)
     for held in node.attribute:
         if held.HasField("g"):
             _rewrite_graph(held.g, rename, given)
         for graph in held.graphs:
             _rewrite_graph(graph, rename, given)
+
+
+def _resolved(node: NodeProto, given: Given) -> Iterator[AttributeProto]:
+    for held in node.attribute:
+        copy = AttributeProto()
+        if not held.ref_attr_name:
+            copy.CopyFrom(held)
+            yield copy
+        elif held.ref_attr_name in given:
+            copy.CopyFrom(given[held.ref_attr_name])
+            copy.name = held.name
+            yield copy
 
 
 def _rewrite_graph(graph: GraphProto, rename: Rename, given: Given) -> None:

@@ -58,21 +58,7 @@ def name_nodes(nodes: Sequence[NodeProto], used: Iterable[str] = ()) -> list[Ste
 
 def check_definitions(graph: GraphProto, steps: Sequence[Step]) -> Iterator[Diagnostic]:
     """Yield values that are defined twice, and values that are read and never defined."""
-    held = [t.name for t in graph.initializer]
-    held += [t.values.name for t in graph.sparse_initializer]
-    makers: dict[str, list[str]] = {}
-    for name in held:
-        makers.setdefault(name, []).append("an initializer")
-    constants = set(held)
-    for info in graph.input:
-        if info.name not in constants:
-            makers.setdefault(info.name, []).append("an input")
-    sources: dict[str, list[Source]] = {}
-    for step in steps:
-        for value in step.proto.output:
-            if value:
-                makers.setdefault(value, []).append(f"{step.name} ({step.proto.op_type})")
-                sources.setdefault(value, []).append(step.source)
+    makers, sources = _makers(graph, steps)
     for value, by in makers.items():
         if len(by) > 1:
             yield error(
@@ -102,12 +88,32 @@ def check_definitions(graph: GraphProto, steps: Sequence[Step]) -> Iterator[Diag
             yield error("LB108", f"output {info.name} of the model is made by no node")
 
 
+def _makers(
+    graph: GraphProto, steps: Sequence[Step]
+) -> tuple[dict[str, list[str]], dict[str, list[Source]]]:
+    """Return who makes each value, in words, and the nodes among them."""
+    held = [t.name for t in graph.initializer]
+    held += [t.values.name for t in graph.sparse_initializer]
+    makers: dict[str, list[str]] = {}
+    for name in held:
+        makers.setdefault(name, []).append("an initializer")
+    constants = set(held)
+    for info in graph.input:
+        if info.name not in constants:
+            makers.setdefault(info.name, []).append("an input")
+    sources: dict[str, list[Source]] = {}
+    for step in steps:
+        for value in step.proto.output:
+            if value:
+                makers.setdefault(value, []).append(f"{step.name} ({step.proto.op_type})")
+                sources.setdefault(value, []).append(step.source)
+    return makers, sources
+
+
 def sort_nodes(steps: Sequence[Step]) -> tuple[list[Step], list[Diagnostic]]:
     """Put nodes in an order that can run, as near to the given one as can be."""
     makers = {value: place for place, s in enumerate(steps) for value in s.proto.output if value}
-    needs: list[set[int]] = []
-    for step in steps:
-        needs.append({makers[value] for value in step.reads() if value in makers})
+    needs = [{makers[value] for value in step.reads() if value in makers} for step in steps]
     if all(max(before, default=-1) < place for place, before in enumerate(needs)):
         return list(steps), []
     followers: list[list[int]] = [[] for _ in steps]

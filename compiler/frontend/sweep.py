@@ -16,19 +16,21 @@ from lowbitc.compiler.frontend.checks import check_nodes
 from lowbitc.compiler.frontend.constants import load_constants
 from lowbitc.compiler.frontend.folding import RANDOM, fold
 from lowbitc.compiler.frontend.host import host_op, without_trailing
-from lowbitc.compiler.frontend.reading import READERS, Host, Reading
+from lowbitc.compiler.frontend.reading import READERS, Host, Reading, Registered
 from lowbitc.compiler.frontend.schema import plain_domain, schema_of
 from lowbitc.compiler.frontend.screening import screen
-from lowbitc.compiler.ir.types import TensorType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from onnx import NodeProto
 
     from lowbitc.compiler.frontend.external import ExternalFiles
     from lowbitc.compiler.frontend.schema import Schema
     from lowbitc.compiler.frontend.structure import Step
     from lowbitc.compiler.frontend.values import KnownValues
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.compiler.ir.types import TensorType
 
 _REGISTERED = readers.FAMILIES
 """Importing the families registered their readers."""
@@ -117,45 +119,52 @@ class Sweep:
         )
 
     def _read(self, step: Step, schema: Schema | None) -> None:
-        made = self._typed(step, schema)
+        made = self._typed(step, schema.since if schema else 0)
         if isinstance(made, Host):
             self.reasons[step.name] = made.reason
             made = host_op(step)
         self.nodes.append(made)
 
-    def _typed(self, step: Step, schema: Schema | None) -> Node | Host:
+    def _typed(self, step: Step, version: int) -> Node | Host:
         """Read a node with the reader of its version, or say why it stays as it is."""
         node = step.proto
-        if node.domain not in {"", "ai.onnx"} or schema is None:
-            spelled = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            return Host(f"{spelled} has no integer form here")
-        registered = READERS.get((node.op_type, schema.since))
-        if registered is None:
-            known = any(op_type == node.op_type for op_type, _ in READERS)
-            if known:
-                return Host(f"{node.op_type} of opset {schema.since} is newer than this lowbitc")
-            return Host(f"{node.op_type} has no integer form here")
-        if not registered.any_type:
-            for value in (*node.input[:1], *node.output[:1]):
-                if reason := _not_typed(self.values.tensor(value)):
-                    return Host(f"{value} {reason}")
-        reading = Reading(
-            step.name,
-            node.op_type,
-            schema.since,
-            without_trailing(node.input),
-            without_trailing(node.output),
-            Attributes.of(node),
-            self.values,
-            self.used,
+        registered = _reader_of(node, version)
+        if isinstance(registered, Host):
+            return registered
+        if not registered.any_type and (found := self._untyped(*node.input[:1], *node.output[:1])):
+            return found
+        made = registered.read(
+            Reading(
+                step.name,
+                node.op_type,
+                version,
+                without_trailing(node.input),
+                without_trailing(node.output),
+                Attributes.of(node),
+                self.values,
+                self.used,
+            )
         )
-        made = registered.read(reading)
         if isinstance(made, Host) or registered.any_type:
             return made
-        for value in (*made.inputs, *made.outputs):
+        return self._untyped(*made.inputs, *made.outputs) or made
+
+    def _untyped(self, *values: str) -> Host | None:
+        """Return why a node with these values has no typed form, if it has none."""
+        for value in values:
             if reason := _not_typed(self.values.tensor(value)):
                 return Host(f"{value} {reason}")
-        return made
+        return None
+
+
+def _reader_of(node: NodeProto, version: int) -> Registered | Host:
+    if plain_domain(node.domain):
+        return Host(f"{node.domain}.{node.op_type} has no integer form here")
+    if (node.op_type, version) in READERS:
+        return READERS[node.op_type, version]
+    if any(op_type == node.op_type for op_type, _ in READERS):
+        return Host(f"{node.op_type} of opset {version} is newer than this lowbitc")
+    return Host(f"{node.op_type} has no integer form here")
 
 
 def _not_typed(held: TensorType) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto, TypeProto
 
+from lowbitc.compiler.elements import PlainType
 from lowbitc.compiler.export.types import onnx_number, plain_type
 from lowbitc.compiler.ir.types import UNKNOWN, OpaqueType, TensorType, ValueType
 
@@ -34,10 +35,12 @@ def value_type(proto: TypeProto, sizes: Mapping[str, int]) -> ValueType | None:
 
 def type_proto(held: ValueType) -> TypeProto:
     """Translate a type back, for shape inference."""
-    if isinstance(held, OpaqueType):
-        return TypeProto.FromString(held.proto)
     proto = TypeProto()
-    proto.tensor_type.elem_type = onnx_number(held.element)
+    if isinstance(held, OpaqueType):
+        proto.ParseFromString(held.proto)
+        return proto
+    if isinstance(held.element, PlainType):
+        proto.tensor_type.elem_type = onnx_number(held.element)
     if held.shape is not None:
         proto.tensor_type.shape.SetInParent()
         for size in held.shape:

@@ -24,7 +24,7 @@ def read_add(reading: Reading) -> Node | Host:
 
 @reader("Sub", 7, 13, 14)
 def read_sub(reading: Reading) -> Node | Host:
-    """Read a − b."""
+    """Read a difference."""
     return ops.Sub(**reading.fields(_PAIR))
 
 
