@@ -1,0 +1,221 @@
+"""Fit the levels of one layer so that its outputs come near those of the float network.
+
+The layer reads x, what earlier quantized layers really put out; the float network has y in the
+place of its output. With both centred, the best float weights for x, held near the trained W by a
+ridge λ, are W* = W + (y - W x) xᵀ (x xᵀ + λI)⁻¹ (the mismatch target of GPTAQ and Qronos), and
+the error of any other weights is (W - W*) (x xᵀ + λI) (W - W*)ᵀ more: the problem that
+``round_levels`` solves. The bias makes the means agree.
+
+Where an activation clips the float output, an output beyond the clip is as good: such targets
+move to the layer's own output, and the fit is repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowbitc.compiler.statistics.linear_systems import factor_upper, solve_right, with_ridge
+from lowbitc.compiler.statistics.moments import on_grid
+from lowbitc.compiler.statistics.round_levels import (
+    Effort,
+    Rounded,
+    better_rows,
+    polish,
+    round_levels,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lowbitc.compiler.elements import Array, Float32, Float64, Int8, LevelType
+
+_AT_ONCE = 1 << 22
+_TARGET_BITS = 24
+"""Of a target: 24 bits and 8 of a level leave room for 2^21 exact sums in float64."""
+_EXACT_IN_FLOAT32 = 1 << 24
+_FEWEST_ROWS_WORTHWHILE = 1 << 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerRows:
+    """Calibration rows of a layer of G groups.
+
+    ``x`` [M, G, K] are integer levels, ``y`` [M, G, O] the float network's sums. Below ``low`` or
+    above ``high`` (that broadcast against y) the output is clipped.
+    """
+
+    x: Array
+    y: Float32
+    low: Array
+    high: Array
+
+    @property
+    def clipped(self) -> bool:
+        """Whether there are any bounds."""
+        return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """What a fit tries, the same for every layer and network.
+
+    ``clip_rounds`` repeats the target with clipped outputs set free, before rounding, and
+    ``polish_rounds`` after it. ``ridge`` is the fixed share of λ.
+    """
+
+    effort: Effort = field(default_factory=Effort)
+    mismatch: bool = True
+    clip_rounds: int = 2
+    polish_rounds: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedLayer:
+    """Levels [G, O, K], the value of one level per unit of x [G, O], and biases [G, O].
+
+    ``error`` is the mean squared distance to the targets over their variance.
+    """
+
+    levels_type: LevelType
+    levels: Int8
+    scales: Float64
+    bias: Float64
+    error: float
+
+
+def fit_layer(
+    rows: LayerRows,
+    weights: Float64,
+    bias: Float64,
+    allowed: tuple[LevelType, ...],
+    options: FitOptions,
+) -> FittedLayer:
+    """Fit weights [G, O, K], given per unit of x, in whichever alphabet has the smaller error."""
+    problem = _Problem(rows, weights, bias)
+    best_weights = problem.solve(rows.y) if options.mismatch else weights
+    target = rows.y
+    if options.mismatch and rows.clipped:
+        for _ in range(options.clip_rounds):
+            target = problem.freed(best_weights)
+            best_weights = problem.solve(target)
+    tried = [
+        round_levels(best_weights, problem.second, problem.factor, levels_type, options.effort)
+        for levels_type in allowed
+    ]
+    best = min(tried, key=lambda found: float(found.errors.sum()))
+    if options.mismatch and rows.clipped:
+        for _ in range(options.polish_rounds):
+            target = problem.freed(best.levels * best.scales[:, :, np.newaxis])
+            best_weights = problem.solve(target)
+            best = polish(best_weights, best, problem.second, options.effort)
+    fitted = best.levels * best.scales[:, :, np.newaxis]
+    variance = float(target.var(axis=0, dtype=np.float64).sum())
+    shift = _means(target) - (fitted @ problem.mean[:, :, np.newaxis])[:, :, 0]
+    return FittedLayer(
+        best.levels_type,
+        best.levels.astype(np.int8),
+        best.scales,
+        shift,
+        float(best.errors.sum()) / variance if variance else 0.0,
+    )
+
+
+class _Problem:
+    """The system of a layer, its factor, and targets for it."""
+
+    def __init__(self, rows: LayerRows, weights: Float64, bias: Float64) -> None:
+        self.rows = rows
+        self.weights = weights
+        self.bias = bias
+        self.count = rows.x.shape[0]
+        self.mean = _level_sums(rows.x) / self.count
+        raw = second_moments(rows.x) / self.count
+        centred = raw - self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
+        self.second = with_ridge(centred, self.count)
+        self.ridge = self.second - centred
+        self.factor = factor_upper(self.second)
+
+    def solve(self, target: Float32) -> Float64:
+        """Return the float weights that come nearest to a target."""
+        products = cross_moments(target, self.rows.x) / self.count
+        centred = products - _means(target)[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
+        return solve_right(centred + self.weights @ self.ridge, self.second)
+
+    def freed(self, weights: Float64) -> Float32:
+        """Return the target in which outputs beyond the clip are the layer's own."""
+        rows = self.rows
+        shift = _means(rows.y) - (weights @ self.mean[:, :, np.newaxis])[:, :, 0]
+        own = outputs(rows.x, weights, shift)
+        free = np.where(rows.y <= rows.low, np.minimum(own, rows.low), rows.y)
+        return np.where(rows.y >= rows.high, np.maximum(own, rows.high), free).astype(np.float32)
+
+
+def second_moments(x: Array) -> Float64:
+    """Return Σ x xᵀ of integer rows [M, G, K], exactly, [G, K, K]."""
+    _, groups, inputs = x.shape
+    total = np.zeros((groups, inputs, inputs))
+    peak = max(abs(int(x.max(initial=0))), abs(int(x.min(initial=0))), 1)
+    exact = _EXACT_IN_FLOAT32 // (peak * peak)
+    single = exact >= _FEWEST_ROWS_WORTHWHILE
+    for part in _pieces(x, exact if single else x.shape[0]):
+        grouped = _grouped(part, np.float32 if single else np.float64)
+        total += np.swapaxes(grouped, 1, 2) @ grouped
+    return total
+
+
+def cross_moments(y: Float32, x: Array) -> Float64:
+    """Return Σ y xᵀ [G, O, K], exactly: y is put on a grid of 24 bits."""
+    largest = float(np.abs(y).max(initial=0.0))
+    total = np.zeros((x.shape[1], y.shape[2], x.shape[2]))
+    start = 0
+    for part in _pieces(x, x.shape[0]):
+        stop = start + part.shape[0]
+        paired = on_grid(y[start:stop], largest, _TARGET_BITS)
+        total += np.swapaxes(_grouped(paired, np.float64), 1, 2) @ _grouped(part, np.float64)
+        start = stop
+    return total
+
+
+def outputs(x: Array, weights: Float64, bias: Float64) -> Float32:
+    """Return x Wᵀ + b, [M, G, O]."""
+    turned = np.swapaxes(weights, 1, 2).astype(np.float32)
+    found = np.empty((x.shape[0], *bias.shape), np.float32)
+    start = 0
+    for part in _pieces(x, x.shape[0]):
+        stop = start + part.shape[0]
+        found[start:stop] = np.moveaxis(_grouped(part, np.float32) @ turned, 0, 1)
+        start = stop
+    found += bias.astype(np.float32)
+    return found
+
+
+def _pieces(x: Array, most: int) -> Iterator[Array]:
+    step = max(1, min(most, _AT_ONCE // max(x[0].size if len(x) else 1, 1)))
+    for start in range(0, x.shape[0], step):
+        yield x[start : start + step]
+
+
+def _grouped(part: Array, dtype: type[np.floating]) -> Array:
+    return np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=dtype)
+
+
+def _level_sums(x: Array) -> Float64:
+    return x.sum(axis=0, dtype=np.int64).astype(np.float64)
+
+
+def _means(y: Float32) -> Float64:
+    return y.mean(axis=0, dtype=np.float64)
+
+
+__all__ = [
+    "Effort",
+    "FitOptions",
+    "FittedLayer",
+    "LayerRows",
+    "Rounded",
+    "better_rows",
+    "fit_layer",
+]

@@ -1,0 +1,221 @@
+"""Round weights to levels so that the outputs change least, not the weights.
+
+For a layer y = W x the error of levels q at scales s is tr(E H Eᵀ) with E = W - s q and H the
+second moments of the inputs. With H = V Vᵀ, V upper triangular, this is |E V|², and column m of
+E V holds only the errors of columns up to m: so columns are rounded in order, each taking up the
+errors made before it. That is the error feedback of OBQ and GPTQ (Frantar et al. 2022) without an
+inverse. Coordinate descent (COMQ, arXiv 2403.07134) then moves single levels while that helps.
+
+All arrays have G groups in front, solved side by side: one for dense layers and plain
+convolutions, one a channel for depthwise ones. W is [G, O, K], H and V are [G, K, K], scales are
+[G, O]. Rows (outputs) do not influence each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowbitc.compiler.elements import Alphabet
+from lowbitc.compiler.statistics.weight_scales import fit_weights
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Float64, LevelType
+
+_BLOCK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to look: the same for every network.
+
+    ``scales`` are tried as multiples of the scale of least weighted squared error; ``sweeps`` of
+    coordinate descent follow for each of ``rounds`` refits of the scale.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    rounds: int = 0
+    sweeps: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounded:
+    """Levels [G, O, K] (as float64), scales [G, O], and tr(E H Eᵀ) by row [G, O]."""
+
+    levels_type: LevelType
+    levels: Float64
+    scales: Float64
+    errors: Float64
+
+
+def round_levels(
+    weights: Float64, second: Float64, factor: Float64, levels_type: LevelType, effort: Effort
+) -> Rounded:
+    """Round weights, with the best of the scales that are tried, row by row.
+
+    ``factor`` is the V of ``second``; see ``linear_systems.factor_upper``.
+    """
+    groups, rows, inputs = weights.shape
+    importance = np.repeat(np.diagonal(second, axis1=1, axis2=2), rows, axis=0)
+    fit = fit_weights(weights.reshape(-1, inputs), levels_type, importance=importance)
+    base = fit.scales.reshape(groups, rows)
+    best: Rounded | None = None
+    for multiple in effort.scales:
+        scales = base * multiple
+        levels = feed_back(weights, scales, factor, levels_type)
+        found = _refitted(weights, levels, scales, second, levels_type)
+        best = found if best is None else better_rows(best, found)
+    if best is None:
+        raise ValueError("no scale to try")
+    for _ in range(effort.rounds):
+        levels = descend(weights, best.levels, best.scales, second, levels_type, effort.sweeps)
+        found = _refitted(weights, levels, best.scales, second, levels_type)
+        best = better_rows(best, found)
+    return best
+
+
+def polish(
+    weights: Float64, start: Rounded, second: Float64, effort: Effort
+) -> Rounded:
+    """Move levels and refit scales from a given start, for targets that changed a little."""
+    best = _measured(weights, start.levels, start.scales, second, start.levels_type)
+    for _ in range(max(effort.rounds, 1)):
+        levels = descend(
+            weights, best.levels, best.scales, second, start.levels_type, effort.sweeps
+        )
+        found = _refitted(weights, levels, best.scales, second, start.levels_type)
+        best = better_rows(best, found)
+    return best
+
+
+def better_rows(first: Rounded, second: Rounded) -> Rounded:
+    """Take each row from the one with the smaller error; a tie goes to the first."""
+    take = second.errors < first.errors
+    return Rounded(
+        first.levels_type,
+        np.where(take[:, :, np.newaxis], second.levels, first.levels),
+        np.where(take, second.scales, first.scales),
+        np.where(take, second.errors, first.errors),
+    )
+
+
+def feed_back(
+    weights: Float64, scales: Float64, factor: Float64, levels_type: LevelType
+) -> Float64:
+    """Round column by column, each taking up the errors of those before it; return levels."""
+    inputs = weights.shape[2]
+    columns = _columns_first(weights)
+    levels = np.empty_like(columns)
+    errors = np.zeros_like(columns)
+    backward = np.swapaxes(factor, 1, 2)
+    diagonal = np.diagonal(factor, axis1=1, axis2=2)
+    for start in range(0, inputs, _BLOCK):
+        stop = min(start + _BLOCK, inputs)
+        carried = backward[:, start:stop, :start] @ errors[:, :start]
+        for column in range(start, stop):
+            wanted = carried[:, column - start] / diagonal[:, column, np.newaxis]
+            wanted += columns[:, column]
+            wanted /= scales
+            level = nearest(wanted, levels_type)
+            levels[:, column] = level
+            gap = np.subtract(columns[:, column], level * scales, out=errors[:, column])
+            if column + 1 < stop:
+                ahead = factor[:, column, column + 1 : stop, np.newaxis]
+                carried[:, column + 1 - start :] += ahead * gap[:, np.newaxis]
+    return _columns_last(levels)
+
+
+def descend(  # noqa: PLR0913 - a problem, a start and how long
+    weights: Float64,
+    levels: Float64,
+    scales: Float64,
+    second: Float64,
+    levels_type: LevelType,
+    sweeps: int,
+) -> Float64:
+    """Set one level at a time to its best value given the others, column after column."""
+    inputs = weights.shape[2]
+    chosen = _columns_first(levels)
+    errors = _columns_first(weights - levels * scales[:, :, np.newaxis])
+    slope = second @ errors
+    diagonal = np.diagonal(second, axis1=1, axis2=2)
+    for _ in range(sweeps):
+        moved = False
+        for start in range(0, inputs, _BLOCK):
+            stop = min(start + _BLOCK, inputs)
+            inner = slope[:, start:stop]
+            changes = np.zeros_like(inner)
+            for column in range(start, stop):
+                wanted = inner[:, column - start] / (diagonal[:, column, np.newaxis] * scales)
+                wanted += chosen[:, column]
+                level = nearest(wanted, levels_type)
+                change = chosen[:, column] - level
+                if not change.any():
+                    continue
+                change *= scales
+                chosen[:, column] = level
+                changes[:, column - start] = change
+                inner += second[:, column, start:stop, np.newaxis] * change[:, np.newaxis]
+            if not changes.any():
+                continue
+            moved = True
+            slope[:, :start] += second[:, :start, start:stop] @ changes
+            slope[:, stop:] += second[:, stop:, start:stop] @ changes
+        if not moved:
+            break
+    return _columns_last(chosen)
+
+
+def _columns_first(rows: Float64) -> Float64:
+    """Return [G, K, O] of [G, O, K], so that a column lies in one piece."""
+    return np.ascontiguousarray(np.swapaxes(rows, 1, 2))
+
+
+def _columns_last(columns: Float64) -> Float64:
+    return np.ascontiguousarray(np.swapaxes(columns, 1, 2))
+
+
+def nearest(steps: Float64, levels_type: LevelType) -> Float64:
+    """Round to the nearest level; ties to even in two's complement, up in odd levels."""
+    if levels_type.alphabet is Alphabet.ODD:
+        found = np.floor(steps * 0.5)
+        found *= 2.0
+        found += 1.0
+    else:
+        found = np.rint(steps)
+    np.maximum(found, levels_type.minimum, out=found)
+    return np.minimum(found, levels_type.maximum, out=found)
+
+
+def row_errors(errors: Float64, second: Float64) -> Float64:
+    """Return diag(E H Eᵀ) [G, O]."""
+    return np.asarray(((errors @ second) * errors).sum(axis=2))
+
+
+def _refitted(
+    weights: Float64,
+    levels: Float64,
+    scales: Float64,
+    second: Float64,
+    levels_type: LevelType,
+) -> Rounded:
+    """Fit the scale to the levels: s = q H w / q H q, where that is positive."""
+    pulled = levels @ second
+    products = (pulled * weights).sum(axis=2)
+    squares = (pulled * levels).sum(axis=2)
+    fits = (products > 0) & (squares > 0)
+    fitted = np.where(fits, products / np.where(fits, squares, 1.0), scales)
+    return _measured(weights, levels, fitted, second, levels_type)
+
+
+def _measured(
+    weights: Float64,
+    levels: Float64,
+    scales: Float64,
+    second: Float64,
+    levels_type: LevelType,
+) -> Rounded:
+    errors = row_errors(weights - levels * scales[:, :, np.newaxis], second)
+    return Rounded(levels_type, levels, scales, errors)
