@@ -97,4 +97,5 @@ def parse_bits(text: str, layers: tuple[LayerBits, ...] = ()) -> Bits:
                 )
             ]
         )
-    return Bits(*numbers, layers=layers)
+    first, weights, activations = numbers
+    return Bits(first, weights, activations, layers)

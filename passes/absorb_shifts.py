@@ -21,7 +21,7 @@ from lowbitc.compiler.manager import PassResult
 from lowbitc.passes.chains import WEIGHTED, Chain, channels_of, clip_bounds, find_chains, on_device
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Array
+    from lowbitc.compiler.elements import Array, Float32
     from lowbitc.compiler.ir.node import Node
 
 _SPATIAL = 3
@@ -41,7 +41,7 @@ class AbsorbShifts:
         for chain in find_chains(graph):
             if chain.shift is None:
                 continue
-            scale = graph.constants[chain.shift.inputs[1]]
+            scale = np.asarray(graph.constants[chain.shift.inputs[1]], np.float32)
             if isinstance(chain.compute, WEIGHTED) and np.all(scale != 0):
                 held.add(chain.shift.name)
                 if np.any(scale < 0):
@@ -71,6 +71,9 @@ class _Edit:
         self.types[name] = TensorType(array.shape, kept)
         return name
 
+    def floats(self, name: str) -> Float32:
+        return np.asarray(self.constants[name], np.float32)
+
     def lower(self, node: ops.ScaleShift | Node) -> None:
         x, scale, shift = node.inputs
         rank = len(self.graph.shape(x)) - 2
@@ -88,14 +91,13 @@ class _Edit:
             groups=weights.shape[0],
         )
 
-    def mirror(self, chain: Chain, sign: Array) -> None:
+    def mirror(self, chain: Chain, sign: Float32) -> None:
         """Negate the channels of a layer whose ScaleShift falls."""
         compute, shift = chain.compute, chain.shift
         if shift is None:
             return
         axis = 1 if isinstance(compute, ops.ConvTranspose) else 0
-        weights = self.constants[compute.inputs[1]]
-        turn = sign
+        weights = self.floats(compute.inputs[1])
         if axis == 1:
             groups = compute.groups if isinstance(compute, ops.ConvTranspose) else 1
             if groups > 1:
@@ -103,17 +105,17 @@ class _Edit:
                 return
         shape = [1] * weights.ndim
         shape[axis] = -1
-        inputs = [compute.inputs[0], self.constant(compute.inputs[1], weights * turn.reshape(shape))]
-        for bias in compute.inputs[2:]:
-            inputs.append(self.constant(bias, self.constants[bias] * turn))
+        turned = weights * np.reshape(sign, shape)
+        inputs = [compute.inputs[0], self.constant(compute.inputs[1], turned)]
+        inputs += [self.constant(v, self.floats(v) * sign) for v in compute.inputs[2:]]
         self.nodes[compute.name] = dataclasses.replace(compute, inputs=tuple(inputs))
         self._bound(chain, sign)
-        scale = self.constant(shift.inputs[1], self.constants[shift.inputs[1]] * turn)
+        scale = self.constant(shift.inputs[1], self.floats(shift.inputs[1]) * sign)
         self.nodes[shift.name] = dataclasses.replace(
             shift, inputs=(shift.inputs[0], scale, shift.inputs[2])
         )
 
-    def _bound(self, chain: Chain, sign: Array) -> None:
+    def _bound(self, chain: Chain, sign: Float32) -> None:
         clip = chain.activation
         if clip is None:
             return
@@ -134,6 +136,4 @@ class _Edit:
         if not self.nodes:
             return self.graph
         nodes = tuple(self.nodes.get(node.name, node) for node in self.graph.nodes)
-        return self.graph.replace(
-            nodes=nodes, constants=self.constants, types=self.types
-        ).pruned()
+        return self.graph.replace(nodes=nodes, constants=self.constants, types=self.types).pruned()

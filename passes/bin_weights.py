@@ -8,7 +8,6 @@ and the smaller error wins.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,6 +25,8 @@ from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphab
 from lowbitc.passes.chains import WEIGHTED, first_layers, on_device
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lowbitc.compiler.elements import Array, Float64, Int8
     from lowbitc.compiler.ir.node import Node
 
@@ -77,9 +78,7 @@ def bin_rows(rows: Float64, width: int, method: str) -> WeightFit:
     return fit_best_alphabet(rows, width)
 
 
-def channel_rows(
-    node: Node, weights: Array
-) -> tuple[Float64, Callable[[Int8], Int8]]:
+def channel_rows(node: Node, weights: Array) -> tuple[Float64, Callable[[Int8], Int8]]:
     """Return weights as rows [O, K], and the function that puts rows back into the layout."""
     if not isinstance(node, ops.ConvTranspose):
         shape = weights.shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +10,6 @@ import numpy as np
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import warning
 from lowbitc.compiler.ir.graph import Graph, Stage
-from lowbitc.compiler.ir.types import Clip
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
 from lowbitc.passes.calibrate_pact import choose_clip
@@ -19,6 +17,9 @@ from lowbitc.passes.plan_levels import Group, plan_levels
 from lowbitc.passes.propagate_moments import Moments, propagate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lowbitc.compiler.ir.types import Clip
     from lowbitc.compiler.statistics.histogram import Histogram
 
 

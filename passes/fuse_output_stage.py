@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from lowbitc.compiler.diagnostics import Diagnostic, error
+from lowbitc.compiler.diagnostics import Diagnostic, Source, error
 from lowbitc.compiler.elements import I32, Int64, LevelType
 from lowbitc.compiler.ir import ops, quantized
-from lowbitc.compiler.ir.types import Clip, TensorType
+from lowbitc.compiler.ir.types import Clip, TensorType, ValueType
 from lowbitc.compiler.numerics.multipliers import choose_requantizer, choose_thresholds
 from lowbitc.compiler.numerics.spec import ACCUMULATOR_MAX, sum_bounds
 from lowbitc.passes.bin_weights import channel_rows
@@ -36,11 +36,22 @@ class BuiltStage:
     middle: LevelType | None = None
 
 
+class _Staged(TypedDict):
+    """The fields that all staged nodes share."""
+
+    name: str
+    outputs: tuple[str, ...]
+    sources: tuple[Source, ...]
+    stage: quantized.Stage
+    table: bool
+    middle: LevelType | None
+
+
 class StageBuilder:
     """Builds output stages; writes their constants and types into the given dictionaries."""
 
     def __init__(
-        self, graph: Graph, constants: dict[str, Array], types: dict[str, object]
+        self, graph: Graph, constants: dict[str, Array], types: dict[str, ValueType]
     ) -> None:
         """Read from ``graph``; ``findings`` collects what is wrong."""
         self.graph = graph
@@ -99,14 +110,14 @@ class StageBuilder:
     def node(self, chain: Chain, x: str, y: str, built: BuiltStage) -> Node:
         """Return the integer node of a layer."""
         compute = chain.compute
-        rest = {
-            "name": compute.name,
-            "outputs": (y,),
-            "sources": chain.sources,
-            "stage": built.stage,
-            "table": built.middle is not None,
-            "middle": built.middle,
-        }
+        rest = _Staged(
+            name=compute.name,
+            outputs=(y,),
+            sources=chain.sources,
+            stage=built.stage,
+            table=built.middle is not None,
+            middle=built.middle,
+        )
         if isinstance(compute, (ops.AveragePool, ops.GlobalAveragePool)):
             kernel, stride, pads = _window(self.graph, compute)
             return quantized.QAveragePool(
@@ -136,9 +147,7 @@ class StageBuilder:
             )
         return quantized.QDense(inputs=inputs, **rest)
 
-    def _affine(
-        self, chain: Chain, source: Clip
-    ) -> tuple[Float64, Float64, tuple[Int64, Int64]]:
+    def _affine(self, chain: Chain, source: Clip) -> tuple[Float64, Float64, tuple[Int64, Int64]]:
         """Return, by channel, the value of one unit of the sum, the bias, and the sums' bounds."""
         compute = chain.compute
         channels = channels_of(self.graph, compute)
@@ -195,4 +204,3 @@ def _window(
         return node.kernel, node.stride, node.pads
     kernel = graph.shape(node.inputs[0])[2:]
     return kernel, (1,) * len(kernel), (0,) * (2 * len(kernel))
-

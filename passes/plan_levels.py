@@ -9,7 +9,6 @@ import numpy as np
 
 from lowbitc.compiler.elements import LevelType, signed, unsigned
 from lowbitc.compiler.ir import ops
-from lowbitc.compiler.ir.graph import Graph
 from lowbitc.passes.chains import (
     CLIPS,
     KEEPS_LEVELS,
@@ -24,6 +23,7 @@ from lowbitc.passes.chains import (
 
 if TYPE_CHECKING:
     from lowbitc.compiler.bits import Bits
+    from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
 _FULL = 8
@@ -154,7 +154,9 @@ class _Planner:
         channels = channels_of(self.graph, compute)
         low, high = clip_bounds(self.graph, clip, channels)
         if chain.shift is not None:
-            scale, shift = (self.graph.constants[v] for v in chain.shift.inputs[1:])
+            scale, shift = (
+                np.asarray(self.graph.constants[v], np.float64) for v in chain.shift.inputs[1:]
+            )
             low, high = scale * low + shift, scale * high + shift
             element = unsigned(_FULL) if np.all(low >= 0) else signed(_FULL)
         elif clip is not None and np.all(low >= 0):

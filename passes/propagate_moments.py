@@ -39,17 +39,17 @@ class Moments:
 
     def points(self) -> Float64:
         """Return the quantiles of each channel's Gaussian, [C, QUANTILES]."""
-        return self.mean[:, None] + self.deviation[:, None] * _POINTS
+        return np.asarray(self.mean[:, None] + self.deviation[:, None] * _POINTS)
 
 
 def batchnorm_moments(imported: Graph) -> dict[str, Moments]:
     """Return the moments of every value that a batch normalisation makes."""
     found: dict[str, Moments] = {}
     for node in imported.nodes:
-        if isinstance(node, ops.BatchNorm) and all(v in imported.constants for v in node.inputs[1:]):
-            gamma, beta = (
-                np.asarray(imported.constants[v], np.float64) for v in node.inputs[1:3]
-            )
+        if isinstance(node, ops.BatchNorm) and all(
+            v in imported.constants for v in node.inputs[1:]
+        ):
+            gamma, beta = (np.asarray(imported.constants[v], np.float64) for v in node.inputs[1:3])
             found[node.outputs[0]] = Moments(beta, np.abs(gamma))
     return found
 
@@ -60,9 +60,7 @@ def propagate(graph: Graph, known: Mapping[str, Moments]) -> dict[str, Moments]:
     for value, constant in graph.constants.items():
         held = np.asarray(constant)
         if held.dtype.kind == "f" and held.size:
-            moments[value] = Moments(
-                np.array([float(held.mean())]), np.array([float(held.std())])
-            )
+            moments[value] = Moments(np.array([float(held.mean())]), np.array([float(held.std())]))
     for node in graph.nodes:
         for value in node.outputs:
             moments[value] = known.get(value) or _through(graph, node, moments)

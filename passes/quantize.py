@@ -7,9 +7,9 @@ them from values of the CPU, a Dequantize node makes NAME where the CPU reads wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
-from lowbitc.compiler.diagnostics import raise_errors
+from lowbitc.compiler.diagnostics import Source, raise_errors
 from lowbitc.compiler.elements import I32
 from lowbitc.compiler.ir import ops, quantized
 from lowbitc.compiler.ir.graph import Graph, Stage, reads
@@ -22,7 +22,6 @@ from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.passes.tabulate import activation_table, rescale_table
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.diagnostics import Source
     from lowbitc.compiler.elements import Array, LevelType
     from lowbitc.compiler.ir.node import Node
 
@@ -178,9 +177,7 @@ class _Rewrite:
         else:
             built = self.stages.levels(chain, source)
             self.finish(chain.output, self.graph.clips[chain.output])
-        self.nodes.append(
-            self.stages.node(chain, x, level_name(chain.output), built)
-        )
+        self.nodes.append(self.stages.node(chain, x, level_name(chain.output), built))
 
     # --- the rest --------------------------------------------------------------------------------
 
@@ -237,9 +234,18 @@ class _Rewrite:
         return name
 
 
+class _Common(TypedDict):
+    """The fields that all nodes share."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+
 def _moved(graph: Graph, node: Node, x: str, y: str) -> Node:
     """Make the integer twin of a node that only moves or compares levels."""
-    common = {"name": node.name, "inputs": (x,), "outputs": (y,), "sources": node.sources}
+    common = _Common(name=node.name, inputs=(x,), outputs=(y,), sources=node.sources)
     shape = graph.shape(node.inputs[0])
     if isinstance(node, ops.MaxPool):
         return quantized.QMaxPool(

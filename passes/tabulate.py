@@ -42,7 +42,7 @@ def activation_values(  # noqa: C901, PLR0911 - one branch a class
     """Return the activation's exact values."""
     if isinstance(node, CLIPS):
         low, high = clip_bounds(graph, node, 1)
-        return np.clip(x, low, high)
+        return np.asarray(np.clip(x, low, high), np.float64)
     if isinstance(node, ops.Sigmoid):
         return _sigmoid(x)
     if isinstance(node, ops.Tanh):
@@ -51,12 +51,13 @@ def activation_values(  # noqa: C901, PLR0911 - one branch a class
         return x * _sigmoid(x)
     if isinstance(node, ops.Gelu):
         if node.tanh:
-            return x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+            inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+            return np.asarray(x / 2 * (1 + np.tanh(inner)), np.float64)
         return x / 2 * (1 + _erf(x / math.sqrt(2)))
     if isinstance(node, ops.HardSwish):
-        return x * np.clip(x / 6 + 0.5, 0, 1)
+        return np.asarray(x * np.clip(x / 6 + 0.5, 0, 1), np.float64)
     if isinstance(node, ops.HardSigmoid):
-        return np.clip(node.alpha * x + node.beta, 0, 1)
+        return np.asarray(np.clip(node.alpha * x + node.beta, 0, 1), np.float64)
     if isinstance(node, ops.LeakyRelu):
         return np.where(x >= 0, x, node.alpha * x)
     if isinstance(node, ops.Elu):

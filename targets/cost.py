@@ -7,6 +7,7 @@ the target's TOML file, with its source.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -99,7 +100,7 @@ def estimate_cost(
     return cost, layers
 
 
-def _layer(  # noqa: PLR0913 - what a layer's cost depends on
+def _layer(
     node: Node,
     graph: Graph,
     target: Target,
@@ -112,7 +113,9 @@ def _layer(  # noqa: PLR0913 - what a layer's cost depends on
     output = graph.tensor(node.outputs[0])
     width = output.levels.bits if output.levels else _FULL
     weights = graph.tensor(node.inputs[1]).levels if len(node.inputs) > 1 else None
-    bits = weights.bits if weights is not None and node.op.startswith(("QConv", "QDense")) else width
+    bits = (
+        weights.bits if weights is not None and node.op.startswith(("QConv", "QDense")) else width
+    )
     share = max(len(placed), 1)
     rate = target.figure("synaptic_ops_per_cycle") * _FULL / bits
     # Every NP of a layer sees all events of its columns; the operations are shared out.
@@ -144,8 +147,7 @@ def _layer(  # noqa: PLR0913 - what a layer's cost depends on
 
 def _hops(placed: tuple[NeuralProcessor, ...]) -> float:
     """Return the hops of an event that is passed along all NPs of its layer, one to the next."""
-    steps = zip(placed[:-1], placed[1:], strict=True)
-    return 1 + sum(abs(a.x - b.x) + abs(a.y - b.y) for a, b in steps)
+    return 1 + sum(abs(a.x - b.x) + abs(a.y - b.y) for a, b in itertools.pairwise(placed))
 
 
 def _interval(program: Program, target: Target, cycles: dict[str, float]) -> float:

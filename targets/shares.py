@@ -30,7 +30,9 @@ class DeviceShares:
 
 def device_shares(program: Program) -> DeviceShares:
     """Count the chip's work and weights against those of the pieces on the CPU."""
-    macs = sum(node_macs(node, step.graph) for step in program.launches for node in step.graph.nodes)
+    macs = sum(
+        node_macs(node, step.graph) for step in program.launches for node in step.graph.nodes
+    )
     params = sum(
         node_params(node, step.graph) for step in program.launches for node in step.graph.nodes
     )

@@ -17,7 +17,7 @@ CODES: tuple[Code, ...] = (
         "Calibration gives values that are not finite",
         "A layer of the float network put out NaN or infinity on a calibration sample.",
         "No clip can be chosen, and the float model itself is broken on this data.",
-        "Check the preprocessing of the samples and the weights of the layers before the one named.",
+        "Check the preprocessing of the samples, and the weights of layers before the one named.",
     ),
     Code(
         "LB303",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from lowbitc.compiler.elements import Array
 
@@ -66,7 +66,7 @@ def array_dataset(
     chosen: dict[str, Array] = {}
     for spec in specs:
         key = spec.name if spec.name in arrays else _ALONE if len(specs) == 1 else ""
-        if key in arrays and key != _LABELS or spec.name in arrays:
+        if (key in arrays and key != _LABELS) or spec.name in arrays:
             chosen[spec.name] = arrays[key]
     if len(chosen) < len(specs):
         raise CompileError([missing_inputs(name, specs, list(arrays))])

@@ -93,4 +93,3 @@ def _unusable(name: str, found: str) -> Diagnostic:
         allowed="package.module:function, which yields dictionaries of arrays, samples first",
         hint="run the function by itself first",
     )
-

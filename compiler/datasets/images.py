@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from lowbitc.compiler.diagnostics import CompileError, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from PIL import Image as Pillow
 
@@ -112,4 +112,3 @@ def _crop(image: Pillow.Image, preprocess: Preprocess) -> Array:
         image = image.resize((width, height))
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels  # noqa: PLR2004 - gray has no channel
-

@@ -65,4 +65,3 @@ def _no_preprocess(path: Path) -> Diagnostic:
         hint='for example [preprocess] size = [224, 224], color = "rgb", mean = [127], '
         "scale = [0.0078125]",
     )
-

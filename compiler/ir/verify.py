@@ -46,22 +46,26 @@ def _definitions(graph: Graph) -> Iterator[Diagnostic]:
         if node.name in names:
             yield error("LB902", f"two nodes are called {node.name}", sources=node.sources)
         names.add(node.name)
-        for value in reads(node):
-            if value not in defined:
-                yield error(
-                    "LB901",
-                    f"{node.name} ({node.op}) reads {value} before it is defined",
-                    sources=node.sources,
-                )
-        for value in node.outputs:
-            if value and value in defined:
-                yield error("LB902", f"{value} is defined twice", sources=node.sources)
-            defined.add(value)
-            if value and value not in graph.types:
-                yield error("LB903", f"{value} has no type", sources=node.sources)
+        yield from _node_definitions(graph, node, defined)
+        defined.update(node.outputs)
     for value in graph.outputs:
         if value not in defined:
             yield error("LB908", f"output {value} is made by nothing")
+
+
+def _node_definitions(graph: Graph, node: Node, defined: set[str]) -> Iterator[Diagnostic]:
+    for value in reads(node):
+        if value not in defined:
+            yield error(
+                "LB901",
+                f"{node.name} ({node.op}) reads {value} before it is defined",
+                sources=node.sources,
+            )
+    for value in filter(None, node.outputs):
+        if value in defined:
+            yield error("LB902", f"{value} is defined twice", sources=node.sources)
+        if value not in graph.types:
+            yield error("LB903", f"{value} has no type", sources=node.sources)
 
 
 def _misplaced(node: Node, stage: Stage) -> Diagnostic:

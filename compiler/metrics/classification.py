@@ -39,9 +39,10 @@ def count_hits(scores: Array, labels: Array) -> Hits:
 
     Raises CompileError LB733 when labels and scores do not belong together, LB734 for NaN scores.
     """
-    flat = np.asarray(scores).reshape(len(scores), -1)
-    wanted = np.asarray(labels).reshape(len(labels), -1)
-    whole = wanted.dtype.kind in "iu" or bool(np.all(wanted == np.rint(wanted)))
+    flat = np.reshape(np.asarray(scores, np.float64), (len(scores), -1))
+    given = np.reshape(np.asarray(labels, np.float64), (len(labels), -1))
+    wanted = given.astype(np.int64)
+    whole = np.array_equal(given, wanted)
     inside = wanted.size > 0 and wanted.min() >= 0 and wanted.max() < flat.shape[1]
     if wanted.shape != (len(flat), 1) or not whole or not inside:
         raise CompileError(
@@ -60,7 +61,7 @@ def count_hits(scores: Array, labels: Array) -> Hits:
         raise CompileError(
             [error("LB734", "the scores hold NaN", found=f"{int(np.isnan(flat).sum())} values")]
         )
-    right = np.take_along_axis(flat, wanted.astype(np.int64), axis=1)
+    right = np.take_along_axis(flat, wanted, axis=1)
     before = np.arange(flat.shape[1])[None, :] < wanted
     ahead = np.sum((flat > right) | ((flat == right) & before), axis=1)
     return Hits(len(flat), int(np.sum(ahead == 0)), int(np.sum(ahead < _TOP)))

@@ -9,11 +9,14 @@ then run the stage in float32 after proving, again by the breakpoints, that it m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compiler.elements import Float64, Int32, Int64, LevelType
 from lowbitc.compiler.numerics.spec import ACCUMULATOR_MAX, MULTIPLIER_BITS, SHIFT_MAX
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Bools, Float64, Int32, Int64, LevelType
 
 _TRIES = 24
 _ADD_BITS = 15
@@ -55,7 +58,7 @@ def breakpoints(multiplier: Int64, shift: Int64, levels: Int64) -> Int64:
 
 def float_agrees(
     multiplier: Int64, shift: Int64, low: int, high: int, least: Int64, most: Int64
-) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+) -> Bools:
     """Tell, by channel, whether float32 arithmetic gives the levels of the definition.
 
     Both are monotone in t = sum + bias, so they agree for every t in [least, most] when they do
@@ -69,10 +72,10 @@ def float_agrees(
     inside = (at > least[:, None]) & (at <= most[:, None])
     reached = np.rint(at.astype(np.float32) * scale) >= levels
     before = np.rint((at - 1).astype(np.float32) * scale) < levels
-    return np.all((reached & before) | ~inside, axis=1)
+    return np.asarray(np.all((reached & before) | ~inside, axis=1))
 
 
-def choose_requantizer(  # noqa: PLR0913 - what a stage is made of
+def choose_requantizer(
     ratio: Float64,
     bias: Float64,
     low: Int64,

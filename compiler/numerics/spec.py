@@ -28,7 +28,7 @@ SHIFT_MAX = 47
 def quantize(x: Float32, scale: float, element: LevelType) -> Int64:
     """Return clamp(round-half-even(x / scale)), divided in float32."""
     steps = np.rint(np.asarray(x, np.float32) / np.float32(scale))
-    return np.clip(steps, element.minimum, element.maximum).astype(np.int64)
+    return np.asarray(np.clip(steps, element.minimum, element.maximum), np.int64)
 
 
 def dequantize(levels: Array, scale: Sequence[float], channel_axis: int = 1) -> Float32:
@@ -44,7 +44,7 @@ def dequantize(levels: Array, scale: Sequence[float], channel_axis: int = 1) -> 
 # --- sums ----------------------------------------------------------------------------------------
 
 
-def convolve(  # noqa: PLR0913 - a convolution has these
+def convolve(
     x: Int64,
     w: Int64,
     stride: Sequence[int],
@@ -57,9 +57,7 @@ def convolve(  # noqa: PLR0913 - a convolution has these
     kernel = w.shape[2:]
     padded = pad(x, (0, 0, *pads[:rank], 0, 0, *pads[rank:]))
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    size = [
-        (n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, stride, strict=True)
-    ]
+    size = [(n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, stride, strict=True)]
     frames, channels = x.shape[:2]
     out = np.zeros((frames, w.shape[0], *size), np.int64)
     per_in, per_out = channels // groups, w.shape[0] // groups
@@ -68,18 +66,15 @@ def convolve(  # noqa: PLR0913 - a convolution has these
         weights = w[group * per_out : (group + 1) * per_out]
         target = out[:, group * per_out : (group + 1) * per_out]
         for tap in itertools.product(*(range(k) for k in kernel)):
-            window = tuple(
-                slice(t * d, t * d + (n - 1) * s + 1, s)
-                for t, d, n, s in zip(tap, dilation, size, stride, strict=True)
-            )
+            window = _window(tap, dilation, size, stride)
             seen = source[(slice(None), slice(None), *window)]
-            target += np.moveaxis(
-                np.tensordot(seen, weights[(slice(None), slice(None), *tap)], ([1], [1])), -1, 1
-            )
+            at: tuple[slice | int, ...] = (slice(None), slice(None), *tap)
+            sums = np.tensordot(seen, weights[at], ([1], [1]))
+            target += np.asarray(np.moveaxis(sums, -1, 1), np.int64)
     return out
 
 
-def convolve_transposed(  # noqa: PLR0913 - a transposed convolution has these
+def convolve_transposed(
     x: Int64,
     w: Int64,
     stride: Sequence[int],
@@ -103,20 +98,25 @@ def convolve_transposed(  # noqa: PLR0913 - a transposed convolution has these
         source = x[:, group * per_in : (group + 1) * per_in]
         weights = w[group * per_in : (group + 1) * per_in]
         for tap in itertools.product(*(range(k) for k in kernel)):
-            window = tuple(
-                slice(t * d, t * d + (n - 1) * s + 1, s)
-                for t, d, n, s in zip(tap, dilation, x.shape[2:], stride, strict=True)
-            )
-            part = np.moveaxis(
-                np.tensordot(source, weights[(slice(None), slice(None), *tap)], ([1], [0])), -1, 1
-            )
+            window = _window(tap, dilation, x.shape[2:], stride)
+            at: tuple[slice | int, ...] = (slice(None), slice(None), *tap)
+            sums = np.tensordot(source, weights[at], ([1], [0]))
             channel = slice(group * per_out, (group + 1) * per_out)
-            out[(slice(None), channel, *window)] += part
+            out[(slice(None), channel, *window)] += np.asarray(np.moveaxis(sums, -1, 1), np.int64)
     inner = tuple(
-        slice(begin, n - end)
-        for begin, end, n in zip(pads[:rank], pads[rank:], wide, strict=True)
+        slice(begin, n - end) for begin, end, n in zip(pads[:rank], pads[rank:], wide, strict=True)
     )
     return out[(slice(None), slice(None), *inner)]
+
+
+def _window(
+    tap: Sequence[int], dilation: Sequence[int], size: Sequence[int], stride: Sequence[int]
+) -> tuple[slice[int, int, int], ...]:
+    """Return, along each spatial dimension, the places that one tap of a kernel meets."""
+    return tuple(
+        slice(t * d, t * d + (n - 1) * s + 1, s)
+        for t, d, n, s in zip(tap, dilation, size, stride, strict=True)
+    )
 
 
 def dense(x: Int64, w: Int64) -> Int64:
@@ -148,7 +148,7 @@ def count_thresholds(sums: Int64, thresholds: Int32, low: int, channel_axis: int
     return np.moveaxis(levels, 0, channel_axis)
 
 
-def requantize(  # noqa: PLR0913 - the constants of the stage, each by name
+def requantize(
     sums: Int64,
     bias: Int32,
     multiplier: Int32,
@@ -169,7 +169,7 @@ def requantize(  # noqa: PLR0913 - the constants of the stage, each by name
     )
     half = np.left_shift(np.int64(1), bits - 1)
     scaled = np.right_shift((sums + offset) * factor + half, bits)
-    return np.clip(scaled, least, most)
+    return np.asarray(np.clip(scaled, least, most), np.int64)
 
 
 def look_up(levels: Int64, table: Array, element: LevelType) -> Int64:
@@ -180,12 +180,12 @@ def look_up(levels: Int64, table: Array, element: LevelType) -> Int64:
 # --- other operators -----------------------------------------------------------------------------
 
 
-def add(  # noqa: PLR0913 - two operands and three constants
+def add(
     a: Int64, b: Int64, multiplier_a: int, multiplier_b: int, shift: int, element: LevelType
 ) -> Int64:
     """Return clamp((a · multiplier_a + b · multiplier_b + 2^(shift−1)) >> shift)."""
     scaled = (a * multiplier_a + b * multiplier_b + (1 << (shift - 1))) >> shift
-    return np.clip(scaled, element.minimum, element.maximum)
+    return np.asarray(np.clip(scaled, element.minimum, element.maximum), np.int64)
 
 
 def max_pool(
@@ -200,15 +200,10 @@ def max_pool(
     lowest = np.iinfo(np.int64).min
     padded = pad(x, (0, 0, *pads[:rank], 0, 0, *pads[rank:]), lowest)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-    size = [
-        (n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, stride, strict=True)
-    ]
+    size = [(n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, stride, strict=True)]
     out = np.full((*x.shape[:2], *size), lowest, np.int64)
     for tap in itertools.product(*(range(k) for k in kernel)):
-        window = tuple(
-            slice(t * d, t * d + (n - 1) * s + 1, s)
-            for t, d, n, s in zip(tap, dilation, size, stride, strict=True)
-        )
+        window = _window(tap, dilation, size, stride)
         np.maximum(out, padded[(slice(None), slice(None), *window)], out=out)
     return out
 

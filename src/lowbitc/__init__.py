@@ -1,5 +1,7 @@
 """Compile float ONNX models for a low-bit neuromorphic chip, and simulate it bit for bit.
 
+For example::
+
     import lowbitc
 
     program = lowbitc.compile("model.onnx", calib="samples.npz", bits="8/4/4")
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from lowbitc._version import VERSION
 
 if TYPE_CHECKING:
+    from lowbitc.checking import Check, check
     from lowbitc.compilation import compile, compile_with  # noqa: A004 - the field's verb
     from lowbitc.compiler.diagnostics import CompileError, Diagnostic
     from lowbitc.simulation import Simulation, load, simulate
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
 __version__: Final = VERSION
 
 __all__ = [
+    "Check",
     "CompileError",
     "Diagnostic",
     "Program",
     "Simulation",
     "__version__",
+    "check",
     "compile",
     "compile_with",
     "load",
@@ -36,10 +41,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Check": "lowbitc.checking",
     "CompileError": "lowbitc.compiler.diagnostics",
     "Diagnostic": "lowbitc.compiler.diagnostics",
     "Program": "lowbitc.targets.program.program",
     "Simulation": "lowbitc.simulation",
+    "check": "lowbitc.checking",
     "compile": "lowbitc.compilation",
     "compile_with": "lowbitc.compilation",
     "load": "lowbitc.simulation",

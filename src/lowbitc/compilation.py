@@ -158,18 +158,14 @@ def quantizing(
 def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
     """Return what each input of a graph takes."""
     return tuple(
-        InputSpec(name, graph.shape(name), graph.tensor(name).element.name)
-        for name in graph.inputs
+        InputSpec(name, graph.shape(name), graph.tensor(name).element.name) for name in graph.inputs
     )
 
 
 def _samples(graph: Graph, dataset: Dataset, count: int) -> Iterator[dict[str, Array]]:
     """Yield single samples in the shapes of the graph's inputs."""
     singles = itertools.chain.from_iterable(
-        (
-            {k: v[i] for k, v in batch.inputs.items()}
-            for i in range(batch.size)
-        )
+        ({k: v[i] for k, v in batch.inputs.items()} for i in range(batch.size))
         for batch in dataset.batches(16)
     )
     for sample in itertools.islice(singles, count):

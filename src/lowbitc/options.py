@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.config import FILE_NAME, Config, read_config
@@ -12,6 +11,7 @@ from lowbitc.passes import bin_weights, calibrate_pact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from lowbitc.compiler.bits import Bits
     from lowbitc.compiler.datasets.opening import DataSource

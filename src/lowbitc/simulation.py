@@ -18,6 +18,7 @@ from lowbitc.targets.cost import Cost, LayerCost, estimate_cost
 from lowbitc.targets.engines.events import Counts
 from lowbitc.targets.engines.registry import DEFAULT_ENGINE
 from lowbitc.targets.engines.simulator import Simulator
+from lowbitc.targets.program.codec import decode
 from lowbitc.targets.program.load import load_program
 from lowbitc.targets.registry import load_target
 from lowbitc.targets.shares import DeviceShares, device_shares
@@ -70,7 +71,7 @@ def load(path: str | Path) -> Program:
     return load_program(path)
 
 
-def simulate(  # noqa: PLR0913 - one argument a setting
+def simulate(
     program: Program | str | Path,
     data: DataSource,
     *,
@@ -122,17 +123,7 @@ def simulate(  # noqa: PLR0913 - one argument a setting
 def preprocess_of(program: Program) -> Preprocess | None:
     """Return how images become the program's input, as it was when it was compiled."""
     held = program.preprocess
-    if held is None:
-        return None
-    size = held["size"]
-    return Preprocess(
-        size=(int(size[0]), int(size[1])),
-        layout=str(held["layout"]),
-        color=str(held["color"]),
-        mean=tuple(float(v) for v in held["mean"]),
-        scale=tuple(float(v) for v in held["scale"]),
-        resize=int(held["resize"]),
-    )
+    return None if held is None else decode(Preprocess, held, "preprocess")
 
 
 def _limited(batches: Iterator[Batch], wanted: int) -> Iterator[Batch]:

@@ -22,7 +22,7 @@ from lowbitc.targets.engines.reference import ReferenceLaunch
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lowbitc.compiler.elements import Array, Int64
+    from lowbitc.compiler.elements import Array, Int32, Int64, Levels
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.native.plan import LayerProof, Plan
@@ -75,7 +75,7 @@ class NativeRun:
     plan: Plan
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    biases: Mapping[str, Array]
+    biases: Mapping[str, Int32]
     counted: tuple[tuple[Node, int], ...]
 
     def run(
@@ -86,15 +86,15 @@ class NativeRun:
         results, events = self.plan.run_counted(arrays, threads)
         for name, result in zip(self.outputs, results, strict=True):
             made = np.reshape(result, (-1, *graph.shape(name)[1:]))
-            values[name] = made + self.biases[name] if name in self.biases else made
+            values[name] = (
+                np.asarray(made, np.int32) + self.biases[name] if name in self.biases else made
+            )
         if counts is None:
             return
         for (node, size), places in zip(self.counted, events, strict=True):
             self._count(graph, node, size * len(arrays[0]), places, counts)
 
-    def _count(
-        self, graph: Graph, node: Node, levels: int, places: Int64, counts: Counts
-    ) -> None:
+    def _count(self, graph: Graph, node: Node, levels: int, places: Int64, counts: Counts) -> None:
         rank = len(graph.shape(node.inputs[0]))
         spatial = places.sum() if isinstance(node, q.QDense) else places
         if not isinstance(node, q.QDense) and rank == _LINE:
@@ -175,8 +175,8 @@ def _native_run(graph: Graph, nodes: Sequence[Node], *, count: bool) -> NativeRu
     return NativeRun(lowering.builder.build(), inputs, outputs, biases, tuple(counted))
 
 
-def _biases(graph: Graph, nodes: Sequence[Node]) -> dict[str, Array]:
-    found: dict[str, Array] = {}
+def _biases(graph: Graph, nodes: Sequence[Node]) -> dict[str, Int32]:
+    found: dict[str, Int32] = {}
     for node in nodes:
         if isinstance(node, q.StagedNode) and node.stage is q.Stage.ACCUMULATOR:
             bias = np.asarray(graph.constants[node.inputs[-1]], np.int32)
@@ -185,17 +185,16 @@ def _biases(graph: Graph, nodes: Sequence[Node]) -> dict[str, Array]:
     return found
 
 
-def _as_bytes(values: Array, graph: Graph, name: str) -> Array:
+def _as_bytes(values: Array, graph: Graph, name: str) -> Levels:
     """Return levels as a plan reads them: int8 or uint8, frames first."""
     element = graph.tensor(name).levels
     shape = native_shape(graph.shape(name)) or ()
-    dtype = np.int8 if element is not None and element.signed else np.uint8
-    return np.ascontiguousarray(np.reshape(values.astype(dtype, copy=False), (-1, *shape)))
+    if element is not None and element.signed:
+        return np.ascontiguousarray(np.reshape(values.astype(np.int8, copy=False), (-1, *shape)))
+    return np.ascontiguousarray(np.reshape(values.astype(np.uint8, copy=False), (-1, *shape)))
 
 
-def _run_node(
-    graph: Graph, node: Node, values: dict[str, Array], counts: Counts | None
-) -> None:
+def _run_node(graph: Graph, node: Node, values: dict[str, Array], counts: Counts | None) -> None:
     """Run one node outside native plans."""
     name = node.outputs[0]
     if isinstance(node, q.Quantize):

@@ -20,7 +20,7 @@ from lowbitc.targets.native import AddStage, Raw, Requantize, Stage, Table, Thre
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lowbitc.compiler.elements import Array, Int64, LevelType
+    from lowbitc.compiler.elements import Array, LevelType
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.native.builder import PlanBuilder
@@ -68,6 +68,7 @@ def supports(node: Node, _graph: Graph) -> bool:
 @singledispatch
 def lower(node: Node, plan: Lowering) -> Value:
     """Add a node's layer to the plan and return the value that it makes."""
+    del plan
     message = f"{node.op} is no native layer"
     raise TypeError(message)
 
@@ -85,8 +86,7 @@ def native_stage(plan: Lowering, node: q.StagedNode, constants: Sequence[str]) -
     arrays = [np.asarray(plan.constant(name), np.int64) for name in constants]
     output = plan.element(node.outputs[0])
     if node.stage is q.Stage.THRESHOLDS:
-        low = output.minimum if output is not None else 0
-        return Thresholds(arrays[0], low)
+        return Thresholds(arrays[0], output.minimum if output is not None else 0)
     if node.stage is q.Stage.ACCUMULATOR:
         return Raw()
     middle = node.middle if node.table else output
@@ -115,9 +115,7 @@ def _window(
     dilation: tuple[int, ...] = (1, 1),
 ) -> Window:
     if len(kernel) == 1:
-        return Window(
-            (1, kernel[0]), (1, stride[0]), (0, pads[0], 0, pads[1]), (1, dilation[-1])
-        )
+        return Window((1, kernel[0]), (1, stride[0]), (0, pads[0], 0, pads[1]), (1, dilation[-1]))
     return Window(
         (kernel[0], kernel[1]),
         (stride[0], stride[1]),
@@ -276,5 +274,3 @@ def _(node: q.QSlice, plan: Lowering) -> Value:
         (steps.get(row, 1), steps.get(column, 1)),
         name=node.name,
     )
-
-

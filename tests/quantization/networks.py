@@ -29,6 +29,7 @@ class Builder:
     constants: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Seed the weights and declare the input."""
         self.random = np.random.default_rng(self.seed)
         self.types["x"] = TensorType(self.input_shape, F32)
 
@@ -51,7 +52,7 @@ class Builder:
             "sources": (Source(name, op),),
         }
 
-    def conv(  # noqa: PLR0913 - a convolution has these
+    def conv(
         self, x: str, channels: int, kernel: int = 3, stride: int = 1, groups: int = 1, pad: int = 1
     ) -> str:
         frames, inward, high, wide = self.types[x].dims
