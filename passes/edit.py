@@ -31,6 +31,21 @@ def joined_sources(*nodes: Node) -> tuple[Source, ...]:
     return tuple(dict.fromkeys(source for node in nodes for source in node.sources))
 
 
+def on_cpu(node: Node, operator: str, **attributes: float) -> ops.HostOp:
+    """Return an ONNX operator with a node's name, inputs, outputs and sources, for the CPU."""
+    proto = onnx.helper.make_node(operator, node.inputs, node.outputs, name=node.name)
+    proto.attribute.extend(onnx.helper.make_attribute(k, v) for k, v in attributes.items())
+    return ops.HostOp(
+        name=node.name,
+        inputs=node.inputs,
+        outputs=node.outputs,
+        sources=node.sources,
+        domain="",
+        op_type=operator,
+        proto=proto.SerializeToString(deterministic=True),
+    )
+
+
 class Edit:
     """Changes to one graph, which itself stays as it is.
 
@@ -152,18 +167,7 @@ class Edit:
             self.drop(node)
             self._redirect(output, value)
         elif value in self.pinned or value in self.constants or self.maker(value) is None:
-            proto = onnx.helper.make_node("Identity", [value], [output], name=node.name)
-            self.put(
-                ops.HostOp(
-                    name=node.name,
-                    inputs=(value,),
-                    outputs=(output,),
-                    sources=node.sources,
-                    domain="",
-                    op_type="Identity",
-                    proto=proto.SerializeToString(deterministic=True),
-                )
-            )
+            self.put(on_cpu(dataclasses.replace(node, inputs=(value,)), "Identity"))
         else:
             self.drop(node)
             source = self.maker(value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lowbitc.compiler.diagnostics import note
 from lowbitc.compiler.ir import ops
 from lowbitc.passes.affine import Mapping, read_mapping
-from lowbitc.passes.edit import Edit, joined_sources
+from lowbitc.passes.edit import Edit, joined_sources, on_cpu
 from lowbitc.passes.fold_backward import Backward
 from lowbitc.passes.fold_forward import Forward
 from lowbitc.passes.spell_scale_shift import Spelling, goes_by_channel, put_scale_shift
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class FoldBatchnorm:
     """Fold affine maps into weights; sums in float64, results in float32.
+
+    Norms that compute their statistics, or of other types than float32, go to the CPU.
 
     A shift does not cross zero padding, a scale that is not positive does not cross a maximum,
     and a value with other readers stays as it is, so that every output keeps its value.
@@ -49,6 +51,8 @@ class FoldBatchnorm:
             mapping = _mapping(edit, node)
             if mapping is not None and not isinstance(node, ops.ScaleShift):
                 _spell(edit, mapping)
+            elif mapping is None and isinstance(node, ops.BatchNorm):
+                edit.put(on_cpu(node, "BatchNormalization", epsilon=node.epsilon))
         return edit.done(_report(edit, folded, stuck))
 
 

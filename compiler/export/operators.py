@@ -122,8 +122,14 @@ def _bound(node: ops.Bound, to: Writer) -> None:
 @write.register(ops.ScaleShift)
 def _scale_shift(node: ops.ScaleShift, to: Writer) -> None:
     x, *vectors = node.inputs
-    scale, shift = _by_channel(node, vectors, ("scale", "shift"), to)
-    to.emit(node, "Add", (to.step(node, "Mul", (x, scale)), shift))
+    held = [to.arrays.get(v) for v in vectors]
+    if held[1] is not None and not np.any(held[1]):
+        to.emit(node, "Mul", (x, *_by_channel(node, vectors[:1], ("scale",), to)))
+    elif held[0] is not None and np.all(held[0] == 1):
+        to.emit(node, "Add", (x, *_by_channel(node, vectors[1:], ("shift",), to)))
+    else:
+        scale, shift = _by_channel(node, vectors, ("scale", "shift"), to)
+        to.emit(node, "Add", (to.step(node, "Mul", (x, scale)), shift))
 
 
 def _by_channel(

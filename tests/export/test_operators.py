@@ -142,6 +142,18 @@ CASES = (
     ),
     _case(ops.ScaleShift, _X, _X * _CHANNELS[0] + _CHANNELS[1], constants=_BATCH_NORM[:2]),
     _case(
+        ops.ScaleShift,
+        _X,
+        _X * _CHANNELS[0],
+        constants=[_PER_CHANNEL[0], np.zeros_like(_PER_CHANNEL[1])],
+    ),
+    _case(
+        ops.ScaleShift,
+        _X,
+        _X + _CHANNELS[1],
+        constants=[np.ones_like(_PER_CHANNEL[0]), _PER_CHANNEL[1]],
+    ),
+    _case(
         ops.Bound,
         _X,
         np.minimum(np.maximum(_X, -_CHANNELS[0][0]), _CHANNELS[1][0]),

@@ -92,7 +92,7 @@ class Net:
         """Add a node whose output has the shape of its first input."""
         return self.node(operator, inputs, self.shape(inputs[0]), **fields)
 
-    def conv(  # noqa: PLR0913 - the attributes of a convolution
+    def conv(
         self,
         x: str,
         outputs: int,

@@ -430,3 +430,14 @@ def test_equal_norms_of_shared_weights_share_what_they_become() -> None:
     after = folded(net.graph(net.same(ops.BatchNorm, other, *inputs, epsilon=1e-5)))
     assert kinds(after) == ["Conv", "Conv"]
     assert len({node.inputs[1] for node in after.nodes}) == 1
+
+
+def test_a_norm_with_computed_statistics_goes_to_the_cpu() -> None:
+    net = Net(1, 4, 3, 3)
+    means = [net.input(4) for _ in range(2)]
+    constants = [net.constant(np.ones(4, np.float32)) for _ in range(2)]
+    y = net.same(ops.BatchNorm, net.x, *constants, *means, epsilon=1.0)
+    (node,) = FoldBatchnorm().run(net.graph(y)).graph.nodes
+    assert isinstance(node, ops.HostOp)
+    assert node.op_type == "BatchNormalization"
+    assert node.outputs == (y,)
