@@ -14,10 +14,10 @@ from lowbitc.compiler.export.levels import float_constants
 from lowbitc.compiler.export.model import assemble_graph
 from lowbitc.compiler.export.samples import samples_stay_apart
 from lowbitc.compiler.export.save import save_assembled
-from lowbitc.compiler.export.types import numpy_dtype
 from lowbitc.compiler.ir.quantized import DEVICE_OPS, Dequantize, Quantize
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.onnx_session import OnnxSession, Value
+from lowbitc.compiler.onnx_types import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from lowbitc.compiler.export.types import numpy_dtype
+from lowbitc.compiler.onnx_types import numpy_dtype
 from lowbitc.targets.engines.answers import with_answers
 from lowbitc.targets.placement.place import place
 from lowbitc.targets.program.codec import encode

@@ -12,10 +12,10 @@ from lowbitc.compiler.export.levels import float_constants
 from lowbitc.compiler.export.operators import write
 from lowbitc.compiler.export.opsets import choose_opset, ir_version, is_onnx, operators
 from lowbitc.compiler.export.samples import free_rows, samples_stay_apart
-from lowbitc.compiler.export.types import value_info
 from lowbitc.compiler.export.writer import Writer, tensor_proto
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import reads
+from lowbitc.compiler.onnx_types import value_info
 
 if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from lowbitc.compiler.export.types import numpy_dtype
+from lowbitc.compiler.onnx_types import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

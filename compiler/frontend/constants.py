@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from lowbitc.compiler.diagnostics import Diagnostic
 from lowbitc.compiler.elements import PlainType
-from lowbitc.compiler.export.types import plain_type
 from lowbitc.compiler.frontend.schema import plain_domain
 from lowbitc.compiler.frontend.tensors import read_constant_node, read_sparse, read_tensor
 from lowbitc.compiler.frontend.types import value_type
+from lowbitc.compiler.onnx_types import plain_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from lowbitc.compiler.elements import Array
-from lowbitc.compiler.export.types import numpy_dtype, plain_type
+from lowbitc.compiler.onnx_types import numpy_dtype, plain_type
 
 if TYPE_CHECKING:
     from onnx import NodeProto

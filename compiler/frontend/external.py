@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from lowbitc.compiler.diagnostics import Diagnostic, error
-from lowbitc.compiler.export.types import numpy_dtype, plain_type
+from lowbitc.compiler.onnx_types import numpy_dtype, plain_type
 
 if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array

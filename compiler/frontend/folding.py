@@ -8,9 +8,9 @@ import numpy as np
 
 from lowbitc.compiler.diagnostics import Diagnostic, note
 from lowbitc.compiler.elements import I64, Array, PlainType
-from lowbitc.compiler.export.types import numpy_dtype
 from lowbitc.compiler.frontend.attributes import Attributes
 from lowbitc.compiler.frontend.evaluators import EVALUATORS, evaluate_by_reference
+from lowbitc.compiler.onnx_types import numpy_dtype
 
 if TYPE_CHECKING:
     from lowbitc.compiler.frontend.structure import Step

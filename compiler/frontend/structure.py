@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.diagnostics import Diagnostic, Source, error, note
-from lowbitc.compiler.export.host import captures
 from lowbitc.compiler.ir.graph import fresh_name
+from lowbitc.compiler.onnx_subgraphs import captures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from onnx import TensorProto, TypeProto
 
 from lowbitc.compiler.elements import PlainType
-from lowbitc.compiler.export.types import onnx_number, plain_type
 from lowbitc.compiler.ir.types import UNKNOWN, OpaqueType, TensorType, ValueType
+from lowbitc.compiler.onnx_types import onnx_number, plain_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,8 @@ import numpy as np
 
 from lowbitc.compiler.diagnostics import InternalError
 from lowbitc.compiler.elements import LevelType, PlainType
-from lowbitc.compiler.export.types import numpy_dtype, onnx_number
 from lowbitc.compiler.ir.types import TensorType, ValueType
+from lowbitc.compiler.onnx_types import numpy_dtype, onnx_number
 from lowbitc.compiler.text.equality import same_array
 from lowbitc.compiler.text.scanner import ELIDED, MalformedTextError, Scanner, quote, spell_bytes
 from lowbitc.compiler.text.types import parse_type, spell_type
