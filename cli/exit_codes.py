@@ -21,6 +21,7 @@ class ExitCode(enum.IntEnum):
 
 
 _BY_CODE = {
+    "LB299": ExitCode.WRONG_USE,
     "LB401": ExitCode.WRONG_USE,
     "LB731": ExitCode.WRONG_USE,
     "LB734": ExitCode.NOT_MEASURED,

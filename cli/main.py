@@ -24,7 +24,7 @@ class Commands(LazyGroup):
         "compile": "Compile a float ONNX model into a program for the chip.",
         "simulate": "Run a program on the simulated chip and measure it.",
         "inspect": "Show what a program holds.",
-        "dump": "Print the graph after a pass.",
+        "dump": "Print the graph after a pass, or those of a program.",
         "explain": "Say what a diagnostic code means and what to do.",
         "targets": "List the chips and what they can do.",
     }

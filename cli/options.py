@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,52 @@ def config_option() -> Decorator:
         metavar="FILE",
         help="Settings to use; lowbitc.toml beside the model when left out.",
     )
+
+
+def compile_options() -> Decorator:
+    """Take what settles a compilation."""
+    decorators = (
+        click.option(
+            "--calib",
+            metavar="DATA",
+            help="Samples to calibrate on: an .npz, a folder of images, or "
+            "package.module:function. Labels are ignored.",
+        ),
+        click.option(
+            "--bits",
+            metavar="A/B/C",
+            help="Bits of the first layer's weights, of the others' weights, and of activations, "
+            "each 1, 2, 4 or 8; 8/8/8 when left out.",
+        ),
+        target_option(),
+        config_option(),
+        shape_option(),
+        click.option(
+            "--clip",
+            metavar="mse|octav|percentile|minmax",
+            help="How an activation's clip is chosen; mse when left out.",
+        ),
+        click.option(
+            "--weights",
+            metavar="mse|sawb",
+            help="How a weight's scale is chosen; mse when left out.",
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(min=1),
+            default=512,
+            show_default=True,
+            metavar="N",
+            help="Calibrate on the first N samples.",
+        ),
+        threads_option(),
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        # The last decorator applied is the first option that help lists.
+        return functools.reduce(lambda made, add: add(made), reversed(decorators), command)
+
+    return decorate
 
 
 def format_option() -> Decorator:

@@ -24,6 +24,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from typing import TextIO, TypeAlias
 
+    from _typeshed import DataclassInstance
+
     Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 # A pipe has no width: nothing is cut or wrapped for it.
@@ -138,6 +140,21 @@ def _(value: AbstractSet[object]) -> Json:
 @to_json.register(PurePath)
 def _(value: PurePath) -> Json:
     return value.as_posix()
+
+
+def fields(record: DataclassInstance) -> dict[str, object]:
+    """Return the fields of a record by name, as they are."""
+    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+
+
+def spell(value: object) -> str:
+    """Return a value of a summary as a person reads it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value)
+        return ", ".join(f"{name} {spell(held)}" for name, held in pairs.items())
+    return str(value)
 
 
 def canonical_json(value: object) -> str:

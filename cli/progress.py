@@ -7,13 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
-    Report = Callable[[str, int, int], None]
-
-
-def _silent(_step: str, _done: int, _total: int) -> None:
-    """Show nothing."""
+    from lowbitc.compilation import Report
 
 
 @contextlib.contextmanager
@@ -23,7 +19,9 @@ def progress() -> Generator[Report]:
     A new name of a step replaces the one before; a total of 0 stands for "not known".
     """
     if not sys.stderr.isatty():
-        yield _silent
+        from lowbitc.compilation import silent
+
+        yield silent
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lowbitc.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typing_extensions import Unpack
+
+    from lowbitc.cli.arguments import Arguments
+    from lowbitc.cli.present import Table
+    from lowbitc.cli.watch import Watch
+    from lowbitc.compilation import Compilation
 
 
 @click.command("compile")
@@ -16,52 +28,91 @@ from lowbitc.cli import options
     metavar="OUT.lbc",
     help="Where the program goes; beside the model when left out.",
 )
-@click.option(
-    "--calib",
-    metavar="DATA",
-    help="Samples to calibrate on: an .npz, a folder of images, or package.module:function. "
-    "Labels are ignored.",
-)
-@click.option(
-    "--bits",
-    metavar="A/B/C",
-    help="Bits of the first layer's weights, of the others' weights, and of activations, each 1, "
-    "2, 4 or 8: 8/4/4.",
-)
-@options.target_option()
-@options.config_option()
-@options.shape_option()
-@click.option(
-    "--clip",
-    type=click.Choice(("mse", "percentile", "minmax")),
-    help="How an activation's clip is chosen; mse when left out.",
-)
-@click.option(
-    "--weights",
-    type=click.Choice(("sawb", "mse")),
-    help="How a weight's scale is chosen; mse when left out.",
-)
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=512,
-    show_default=True,
-    metavar="N",
-    help="Calibrate on the first N samples.",
-)
-@options.threads_option()
+@options.compile_options()
 @click.option(
     "--verify-numerics",
     is_flag=True,
     help="Run the graph before and after each pass on a sample, and compare.",
 )
 @click.option("--timings", is_flag=True, help="Say how long each pass took.")
-@click.option("--dump-after", metavar="PASS", help="Print the graph after this pass.")
+@click.option(
+    "--dump-after",
+    "dumps",
+    multiple=True,
+    metavar="PASS",
+    help="Print the graph after this pass; repeatable.",
+)
 @options.format_option()
-def command(**_options: object) -> None:
+def command(
+    model: Path,
+    *,
+    output: Path | None,
+    verify_numerics: bool,
+    timings: bool,
+    dumps: tuple[str, ...],
+    **arguments: Unpack[Arguments],
+) -> None:
     """Compile a float ONNX model into a program for the chip.
 
     Without --calib, samples come from MODEL.calib.npz or lowbitc.toml beside the model; if there
     are none, ranges come from the batch-norm statistics and the weights, which costs accuracy.
     """
-    raise click.UsageError("compile is not wired up yet")
+    from lowbitc.cli import findings, present, settings
+    from lowbitc.cli.progress import progress
+    from lowbitc.cli.watch import Watch
+    from lowbitc.compilation import compile_with
+    from lowbitc.options import settle
+
+    settled = settle(model, **arguments)
+    watch = Watch(verify=verify_numerics, dumps=dumps, threads=settled.threads)
+    with progress() as told:
+        made = compile_with(model, settled, hook=watch.hook, report=told)
+    watch.check_dumps()
+    path = output or model.with_suffix(".lbc")
+    made.program.save(path)
+    if settings.current().format == "json":
+        present.show_json(
+            {
+                **summary(made, path),
+                "diagnostics": made.diagnostics,
+                **({"timings": watch.timings.rows} if timings else {}),
+                **({"dumps": watch.texts} if dumps else {}),
+            }
+        )
+        return
+    findings.show_findings(made.diagnostics)
+    for text in watch.texts.values():
+        click.echo(text)
+    if timings:
+        present.show_table(timing_table(watch))
+        click.echo()
+    present.show_pairs({k: present.spell(v) for k, v in summary(made, path).items()})
+
+
+def summary(made: Compilation, path: Path) -> dict[str, object]:
+    """Return what was made, in short."""
+    program = made.program
+    return {
+        "program": path.as_posix(),
+        "size_bytes": path.stat().st_size,
+        "sha256": program.digest,
+        "target": program.target,
+        "options": program.options,
+        "launches": len(program.launches),
+        "host_nodes": sum(len(step.nodes) for step in program.host_steps),
+        "processors": program.placement.most_processors,
+    }
+
+
+def timing_table(watch: Watch) -> Table:
+    """Return the time of every pass, in the order of running."""
+    from lowbitc.cli.present import Column, Table
+
+    columns = (Column("pass"), Column("ms", "right"), Column("changed"))
+    return Table(
+        columns,
+        tuple(
+            (row.name, f"{row.seconds * 1e3:.1f}", "yes" if row.changed else "")
+            for row in watch.timings.rows
+        ),
+    )

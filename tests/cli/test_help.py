@@ -79,5 +79,20 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
         f"lowbitc({[*command, '--help']!r}, standalone_mode=False)\n"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)\n"
     )
+    done = run_python("-c", script)
+    assert done.stderr.strip() == "[]"
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(lowbitc, ["--version"]).output == f"lowbitc {__version__}\n"
+
+
+def test_a_misspelled_command_is_guessed() -> None:
+    result = CliRunner().invoke(lowbitc, ["compil"])
+    assert result.exit_code == 2
+    assert "Did you mean 'compile'?" in result.output
+
+
+def test_python_m_lowbitc_is_the_same_command_line() -> None:
     done = run_python("-m", "lowbitc", "--version")
     assert done.stdout == f"lowbitc {__version__}\n"
