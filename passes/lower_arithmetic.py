@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.manager import PassResult
 
+_LEAST = 2.0**-126
+"""Smallest normal float32; beyond it and its inverse, 1 / c would lose bits or overflow."""
+
 
 @dataclass(frozen=True, slots=True)
 class LowerArithmetic:
-    """Make x − c an Add of −c, and x / c a Mul by 1 / c, where c is a float constant without zeros.
+    """Make x − c an Add of −c, and x / c a Mul by 1 / c, where c is a float constant.
 
-    1 / c is rounded to float32, so that a quotient may differ in its last bit.
+    1 / c is rounded to float32, so that a quotient may differ in its last bit; constants that are
+    zero, or whose inverse float32 does not hold, stay divisors.
     """
 
     name: ClassVar[str] = "lower-arithmetic"
@@ -40,7 +44,7 @@ class LowerArithmetic:
             if isinstance(node, ops.Sub):
                 turned = edit.add_constant(name, (-wide).astype(np.float32))
                 edit.put(_with(ops.Add, node, (value, turned)))
-            elif np.all(wide != 0):
+            elif np.all((np.abs(wide) > _LEAST) & (np.abs(wide) < 1 / _LEAST)):
                 turned = edit.add_constant(name, (1 / wide).astype(np.float32))
                 edit.put(_with(ops.Mul, node, (value, turned)))
         return edit.done()

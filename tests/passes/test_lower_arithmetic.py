@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lowbitc.compiler.ir import ops
 from lowbitc.passes.lower_arithmetic import LowerArithmetic
@@ -22,9 +23,10 @@ def test_a_quotient_is_a_product_to_the_last_bit_or_so() -> None:
     assert kinds(checked(LowerArithmetic(), net.graph(y), relative=2e-7)) == ["Mul"]
 
 
-def test_division_by_zero_stays() -> None:
+@pytest.mark.parametrize("divisor", [0.0, 1e-39, 3e38, np.inf])
+def test_division_by_what_has_no_inverse_stays(divisor: float) -> None:
     net = Net(1, 3)
-    graph = net.graph(net.with_constant(ops.Div, net.x, np.asarray([1.0, 0.0, 2.0])))
+    graph = net.graph(net.with_constant(ops.Div, net.x, np.asarray([1.0, divisor, 2.0])))
     assert LowerArithmetic().run(graph).graph is graph
 
 
