@@ -39,13 +39,14 @@ class NeuralProcessor:
 class Pass:
     """One configuration of the chip: ``processors`` is a range of NP indices.
 
-    ``load_bytes`` are weights and constants that are written into the NPs when the pass starts;
-    with more than one pass in a program that is once a frame. ``spill_bytes`` are levels a frame
-    that go to memory outside the mesh for a later pass.
+    ``launches`` is the range of launches that have NPs in it. ``load_bytes`` are weights and
+    constants that are written into the NPs when the pass starts; with more than one pass in a
+    program that is once a frame. ``spill_bytes`` are levels a frame that go to memory outside the
+    mesh for a later pass.
     """
 
     index: int
-    launch: int
+    launches: Range
     processors: Range
     load_bytes: int
     spill_bytes: int

@@ -63,18 +63,16 @@ def launches(graph: Graph) -> tuple[Launch, ...]:
 def place(graph: Graph, mesh: Mesh) -> Placement:
     """Place every launch.
 
-    Layers follow one another as in the graph; a pass takes as many as the mesh has NPs for, and a
-    layer that finds no room begins the next pass, or spreads over several when it is larger than
-    the mesh. Raises CompileError LB501 with every layer that does not fit an NP however it is
-    cut.
+    Layers follow one another as in the graph, launch after launch; a pass takes as many as the
+    mesh has NPs for. A layer that finds no room begins the next pass, or spreads over several
+    when it is larger than the mesh. Raises CompileError LB501 with every layer that does not fit
+    an NP however it is cut.
     """
     found: list[Diagnostic] = []
-    processors: list[NeuralProcessor] = []
-    passes: list[Pass] = []
     layers: dict[str, Layer] = {}
+    filler = _Filler(mesh)
     for launch in launches(graph):
         rows = held_rows(graph, launch.nodes)
-        filler = _Filler(mesh, launch.index, processors, passes)
         for node in launch.nodes:
             layer = describe_layer(node, graph, rows)
             if layer is None:
@@ -84,37 +82,32 @@ def place(graph: Graph, mesh: Mesh) -> Placement:
             if cut is None:
                 found.append(does_not_fit(layer, mesh.memory))
             else:
-                filler.add(layer, tuple(blocks(layer, cut)))
-        filler.close()
+                filler.add(launch.index, layer, tuple(blocks(layer, cut)))
+    filler.close()
     if found:
         raise CompileError(found)
-    placement = Placement(tuple(processors), tuple(passes))
+    placement = Placement(tuple(filler.processors), tuple(filler.passes))
     return with_routes(graph, [launch.nodes for launch in launches(graph)], layers, placement)
 
 
 class _Filler:
-    """Fills passes with the layers of one launch."""
+    """Fills passes with layers, one after the other."""
 
-    def __init__(
-        self,
-        mesh: Mesh,
-        launch: int,
-        processors: list[NeuralProcessor],
-        passes: list[Pass],
-    ) -> None:
+    def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
-        self.launch = launch
-        self.processors = processors
-        self.passes = passes
-        self.start = len(processors)
+        self.processors: list[NeuralProcessor] = []
+        self.passes: list[Pass] = []
+        self.start = 0
+        self.launches: set[int] = set()
 
-    def add(self, layer: Layer, held: tuple[Block, ...]) -> None:
+    def add(self, launch: int, layer: Layer, held: tuple[Block, ...]) -> None:
         used = len(self.processors) - self.start
         if used and used + len(held) > self.mesh.processors:
             self.close()
         for block in held:
             if len(self.processors) - self.start == self.mesh.processors:
                 self.close()
+            self.launches.add(launch)
             place = len(self.processors)
             x, y = self.mesh.position(place - self.start)
             self.processors.append(
@@ -136,6 +129,8 @@ class _Filler:
         stop = len(self.processors)
         if stop == self.start:
             return
-        load = sum(p.weight_bytes + p.stage_bytes for p in self.processors[self.start : stop])
-        self.passes.append(Pass(len(self.passes), self.launch, (self.start, stop), load, 0))
+        load = sum(p.weight_bytes + p.stage_bytes for p in self.processors[self.start :])
+        launches = (min(self.launches), max(self.launches) + 1)
+        self.passes.append(Pass(len(self.passes), launches, (self.start, stop), load, 0))
         self.start = stop
+        self.launches = set()

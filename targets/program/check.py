@@ -131,9 +131,7 @@ def _shape(node: Node, graph: Graph, shapes: list[_Shape]) -> _Found:  # noqa: A
     return f"{node.op} is no operator of the chip", ()
 
 
-def _walk(  # noqa: PLR0911 - one return a finding
-    node: q.QConv | q.QMaxPool | q.QAveragePool, x: _Shape
-) -> tuple[str, tuple[int, ...]]:
+def _walk(node: q.QConv | q.QMaxPool | q.QAveragePool, x: _Shape) -> tuple[str, tuple[int, ...]]:
     rank = len(x) - 2
     dilation = (1,) * rank if isinstance(node, q.QAveragePool) else node.dilation
     if len(x) not in _PLANE:

@@ -215,7 +215,7 @@ class _Loader:
         start = 0
         for index, step in enumerate(self.manifest.passes):
             begin, end = step.processors
-            if (step.index, begin) != (index, start) or end <= begin or step.launch >= launches:
+            if (step.index, begin) != (index, start) or end <= begin or step.launches[1] > launches:
                 self.found.append(refuse("LB619", f"pass {index} is out of order", step))
             for image in self.images[begin : max(end, begin)]:
                 if image.pass_index != index:
