@@ -36,10 +36,10 @@ def check_header(model: ModelProto) -> Iterator[Diagnostic]:
     newest = defs.onnx_opset_version()
     versions = {plain_domain(one.domain): one.version for one in model.opset_import}
     allowed = f"opset {OLDEST_OPSET} to {newest}"
-    if "" not in versions:
+    if "" not in versions and any(not plain_domain(node.domain) for node in model.graph.node):
         message = "the model does not say which opset of ONNX it is written for"
         yield error("LB104", message, found="no opset_import", allowed=allowed)
-    elif versions[""] < OLDEST_OPSET:
+    elif versions.get("", newest) < OLDEST_OPSET:
         yield error(
             "LB104",
             f"opset {versions['']} is too old: its operators broadcast in another way",
@@ -47,7 +47,7 @@ def check_header(model: ModelProto) -> Iterator[Diagnostic]:
             allowed=allowed,
             hint="export the model again with a newer opset, or use onnx.version_converter",
         )
-    elif versions[""] > newest:
+    elif versions.get("", newest) > newest:
         yield error(
             "LB104",
             f"opset {versions['']} is newer than the installed onnx knows",

@@ -15,7 +15,7 @@ from lowbitc.compiler.frontend.external import ExternalFiles
 from lowbitc.compiler.frontend.files import read_model
 from lowbitc.compiler.frontend.functions import inline_functions
 from lowbitc.compiler.frontend.host import embed_external
-from lowbitc.compiler.frontend.schema import plain_domain
+from lowbitc.compiler.frontend.schema import ASSUMED_OPSET, plain_domain
 from lowbitc.compiler.frontend.screening import screen
 from lowbitc.compiler.frontend.shapes import bind_inputs
 from lowbitc.compiler.frontend.structure import check_definitions, name_nodes, sort_nodes
@@ -57,7 +57,9 @@ def import_model(
     source = proto.graph
     found = list(check_header(proto))
     readable = not found
-    versions = {plain_domain(one.domain): one.version for one in proto.opset_import}
+    # A model whose nodes are all of other domains need not name an opset of ONNX.
+    versions = {"": ASSUMED_OPSET}
+    versions |= {plain_domain(one.domain): one.version for one in proto.opset_import}
     nodes, refused = inline_functions(proto, versions)
     steps, lost = embed_external(name_nodes(nodes), files)
     found += [*refused, *lost, *check_definitions(source, steps)]

@@ -15,6 +15,8 @@ _KINDS = dict(AttributeProto.AttributeType.items())
 
 OLDEST_OPSET = 7
 """Operators broadcast as numpy does from opset 7 on."""
+ASSUMED_OPSET = 21
+"""Of models without operators of ONNX itself."""
 
 
 @dataclass(frozen=True, slots=True)

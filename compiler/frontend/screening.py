@@ -18,15 +18,23 @@ if TYPE_CHECKING:
 
 _Floats = npt.NDArray[np.floating[Any]]
 _CHUNK_BYTES = 4 << 20
+_WEIGHTED = frozenset(
+    {
+        *("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"),
+        *("BatchNormalization", "InstanceNormalization", "LayerNormalization", "PRelu"),
+    }
+)
+"""Operators whose constants are trained. Elsewhere an infinity may be meant: masks hold it."""
 
 
 def screen(
     constants: Mapping[str, Array], files: ExternalFiles, steps: Sequence[Step]
 ) -> Iterator[Diagnostic]:
-    """Yield every float constant that holds NaN or infinity, with the first place.
+    """Yield every float constant that holds NaN, and every weight that holds infinity.
 
     Mapped files are read in chunks, not through the map, so that memory does not grow with them.
     """
+    weights = {v for step in steps if step.proto.op_type in _WEIGHTED for v in step.proto.input}
     for name, elements in constants.items():
         if not np.issubdtype(elements.dtype, np.floating):
             continue
@@ -35,7 +43,7 @@ def screen(
             chunk = cast("_Floats", held)
             if np.isfinite(_total(chunk)).all():
                 continue
-            wrong = np.flatnonzero(~np.isfinite(chunk))
+            wrong = np.flatnonzero(~np.isfinite(chunk) if name in weights else np.isnan(chunk))
             if wrong.size and first < 0:
                 first = start + int(wrong[0])
             bad += int(wrong.size)

@@ -94,7 +94,9 @@ def _dims(
             continue
         size = wanted[place] or 0
         last = dims[-1]
-        if size < 1:
+        # Some exporters spell a free dimension as 0; only who says 0 again means an empty tensor.
+        empty = not size and dim.HasField("dim_value") and not dim.dim_value
+        if size < 1 and not empty:
             bound.found.append(_refuse(info, wanted, f"{size} is no size of a dimension"))
         elif isinstance(last, int) and last != size:
             reason = f"dimension {place} is {last} in the model"

@@ -19,6 +19,7 @@ from lowbitc.compiler.frontend.host import host_op, without_trailing
 from lowbitc.compiler.frontend.reading import READERS, Host, Reading, Registered
 from lowbitc.compiler.frontend.schema import plain_domain, schema_of
 from lowbitc.compiler.frontend.screening import screen
+from lowbitc.compiler.onnx_subgraphs import subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,8 +78,14 @@ class Sweep:
         try:
             self.values.infer(node, schema, step.captures)
         except shape_inference.InferenceError as reason:
-            self.found.append(self._misfit(step, str(reason)))
-            return
+            if not any(True for _ in subgraphs(node)):
+                self.found.append(self._misfit(step, str(reason)))
+                return
+            # onnx knows less than ONNX Runtime of sequences that loops carry.
+            self.values.infer(node, None, ())
+        except ValueError:
+            # So says onnx of a sequence whose element type nobody has stated yet.
+            self.values.infer(node, None, ())
         if domain == "":
             done = fold(step, self.values, self.versions[""])
             if isinstance(done, Diagnostic):
