@@ -111,14 +111,7 @@ def read_npz(path: Path, specs: Sequence[InputSpec]) -> ArrayDataset:
     Raises CompileError LB726 when the file cannot be read.
     """
     try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r" if _is_npy(path) else None)
-        if isinstance(loaded, np.ndarray):
-            arrays: dict[str, Array] = {_ALONE: loaded}
-        else:
-            with loaded:
-                wanted = {s.name for s in specs} | {_ALONE, _LABELS}
-                arrays = {k: loaded[k] for k in loaded.files if k in wanted}
-                arrays = arrays or {k: np.empty(0) for k in loaded.files}
+        arrays = _read_npy(path) if path.suffix == ".npy" else _read_npz(path, specs)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as problem:
         raise CompileError(
             [
@@ -134,5 +127,17 @@ def read_npz(path: Path, specs: Sequence[InputSpec]) -> ArrayDataset:
     return array_dataset(path.name, arrays, specs)
 
 
-def _is_npy(path: Path) -> bool:
-    return path.suffix == ".npy"
+def _read_npy(path: Path) -> dict[str, Array]:
+    return {_ALONE: np.load(path, allow_pickle=False, mmap_mode="r")}
+
+
+def _read_npz(path: Path, specs: Sequence[InputSpec]) -> dict[str, Array]:
+    """Read the arrays that are wanted; where there are none, the others' names."""
+    wanted = {s.name for s in specs} | {_ALONE, _LABELS}
+    # The file is opened here, so that it is closed too when it turns out to be no archive.
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {_ALONE: loaded}
+        arrays = {name: loaded[name] for name in loaded.files if name in wanted}
+        return arrays or {name: np.empty(0) for name in loaded.files}
