@@ -123,4 +123,11 @@ CODES: tuple[Code, ...] = (
         "A NaN compares as neither right nor wrong; counting it would hide it.",
         "Look at the data and at the parts of the network on the CPU.",
     ),
+    Code(
+        "LB735",
+        "The gate could not measure",
+        "There were no labels, or no samples, that the metric could be measured on.",
+        "A gate that measured nothing has not passed; its exit code is 4, never 0.",
+        "Give data with labels in y.",
+    ),
 )

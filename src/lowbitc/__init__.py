@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lowbitc.checking import Check, check
     from lowbitc.compilation import compile, compile_with  # noqa: A004 - the field's verb
     from lowbitc.compiler.diagnostics import CompileError, Diagnostic
+    from lowbitc.gating import Verdict, gate
     from lowbitc.simulation import Simulation, load, simulate
     from lowbitc.targets.program.program import Program
 
@@ -32,10 +33,12 @@ __all__ = [
     "Diagnostic",
     "Program",
     "Simulation",
+    "Verdict",
     "__version__",
     "check",
     "compile",
     "compile_with",
+    "gate",
     "load",
     "simulate",
 ]
@@ -46,9 +49,11 @@ _HOMES = {
     "Diagnostic": "lowbitc.compiler.diagnostics",
     "Program": "lowbitc.targets.program.program",
     "Simulation": "lowbitc.simulation",
+    "Verdict": "lowbitc.gating",
     "check": "lowbitc.checking",
     "compile": "lowbitc.compilation",
     "compile_with": "lowbitc.compilation",
+    "gate": "lowbitc.gating",
     "load": "lowbitc.simulation",
     "simulate": "lowbitc.simulation",
 }
