@@ -28,7 +28,9 @@ from lowbitc.compiler.statistics.fit_layer import (
     FittedLayer,
     LayerRows,
     fit_layer,
+    outputs,
 )
+from lowbitc.compiler.statistics.fit_stage import fit_stage
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
 from lowbitc.passes.calibrate_pact import Samples
 from lowbitc.passes.chains import WEIGHTED, Chain, channels_of, clip_bounds, first_layers
@@ -62,6 +64,7 @@ class Recipe:
     medium: FitOptions = _MEDIUM
     coarse: FitOptions = _COARSE
     correct_residuals: bool = True
+    fit_stages: bool = True
 
     def options(self, width: int) -> FitOptions:
         """Return what a layer of so many weight bits gets."""
@@ -156,7 +159,24 @@ class _Run:
             self.settings.recipe.options(width),
         )
         self.errors[compute.name] = fitted.error
+        fitted = self.stage(chain, rows, fitted)
         return dataclasses.replace(fitted, scales=fitted.scales / scale)
+
+    def stage(self, chain: Chain, rows: LayerRows, fitted: FittedLayer) -> FittedLayer:
+        """Fit the output stage of a layer of few activation bits."""
+        clip = self.graph.clips.get(chain.output)
+        coarse = clip is not None and clip.element.bits <= _FEW
+        if not self.settings.recipe.fit_stages or not coarse or chain.shift is not None:
+            return fitted
+        sums = outputs(rows.x, fitted.levels * fitted.scales[:, :, np.newaxis], fitted.bias)
+        channels = fitted.bias.size
+        low, high = clip_bounds(self.before, chain.activation, channels)
+        wanted = np.clip(rows.y.reshape(-1, channels), low.astype(np.float32), high.astype(np.float32))
+        found = fit_stage(sums.reshape(-1, channels), wanted, clip.scale, clip.element)
+        gain, offset = (v.reshape(fitted.bias.shape) for v in (found.gain, found.offset))
+        return dataclasses.replace(
+            fitted, scales=fitted.scales * gain, bias=fitted.bias * gain + offset
+        )
 
     def collect(self, step: Step, chain: Chain) -> LayerRows:
         """Run the float layer, and gather rows of its inputs and targets."""
