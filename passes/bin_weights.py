@@ -37,7 +37,7 @@ METHODS = ("mse", "sawb")
 class BinWeights:
     """Replace the float weights of the chip's layers by levels with a scale a channel.
 
-    A weight constant that several layers read is quantized once for each.
+    Layers of one kind and width that read one weight constant share its levels.
     """
 
     name: ClassVar[str] = "bin-weights"
@@ -50,11 +50,17 @@ class BinWeights:
         constants = dict(graph.constants)
         types = dict(graph.types)
         nodes: dict[str, Node] = {}
+        held: dict[tuple[object, ...], str] = {}
         for node in on_device(graph):
             if not isinstance(node, WEIGHTED):
                 continue
-            weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
             width = self.bits.weight_bits(node, first=node.name in first)
+            groups = node.groups if isinstance(node, ops.ConvTranspose) else 0
+            key = (node.inputs[1], width, groups)
+            if key in held:
+                nodes[node.name] = _with_weights(node, held[key])
+                continue
+            weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
             rows, restore = channel_rows(node, weights)
             fit = bin_rows(rows, width, self.method)
             levels = restore(fit.levels)
@@ -63,6 +69,7 @@ class BinWeights:
             constants[name] = levels
             scales = tuple(float(s) for s in fit.scales)
             types[name] = TensorType(levels.shape, fit.levels_type, scales)
+            held[key] = name
             nodes[node.name] = _with_weights(node, name)
         after = graph.replace(
             nodes=tuple(nodes.get(n.name, n) for n in graph.nodes), constants=constants, types=types
