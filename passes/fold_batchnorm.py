@@ -116,17 +116,17 @@ def _spell(edit: Edit, mapping: Mapping) -> None:
 def _report(edit: Edit, folded: list[Node], stuck: _Stuck) -> Iterator[Diagnostic]:
     if folded:
         norms = sum(isinstance(node, ops.BatchNorm) for node in folded)
-        yield note(
-            "LB421",
-            f"{norms} batch norms and {len(folded) - norms} loose scales and shifts were folded "
-            "into weights",
-            sources=joined_sources(*folded),
-        )
+        counts = {"batch norms": norms, "loose scales and shifts": len(folded) - norms}
+        what = " and ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        yield note("LB421", f"folded into weights: {what}", sources=joined_sources(*folded))
     for node in edit.nodes:
         why = stuck.reasons.get(node.name)
         if why:
             yield note(
-                "LB422", f"{node.name} stays {_place(edit, node)}", sources=node.sources, found=why
+                "LB422",
+                f"{node.name} stays as {_place(edit, node)}",
+                sources=node.sources,
+                found=why,
             )
 
 

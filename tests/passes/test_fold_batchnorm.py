@@ -233,6 +233,13 @@ def test_a_shift_passes_padding_by_reflection_but_not_by_zeros(mode: str, *, sta
     assert ("ScaleShift" in kinds(after)) is stays
 
 
+def test_padding_by_another_value_stops_a_scale() -> None:
+    net = Net(1, 4, 6, 6)
+    padded = net.pad(net.batch_norm(net.x, shift=False), (0, 0, 1, 2, 0, 0, 1, 0), 1.0)
+    after = folded(net.graph(net.conv(padded, 3)))
+    assert kinds(after) == ["ScaleShift", "Pad", "Conv"]
+
+
 def test_an_average_that_counts_padding_stops_a_shift() -> None:
     for counts in (True, False):
         net = Net(1, 4, 6, 6)
@@ -393,7 +400,7 @@ def test_notes_say_what_was_folded_and_why_the_rest_stays() -> None:
         ("LB421", Severity.NOTE),
         ("LB422", Severity.NOTE),
     ]
-    assert "1 batch norms and 0 loose" in found[0].message
+    assert found[0].message == "folded into weights: 1 batch norms"
     assert "pads its input with zeros" in found[1].found
     assert found[1].message.endswith("for that layer's output stage")
     assert found[1].sources == net.nodes[3].sources

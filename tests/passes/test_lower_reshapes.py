@@ -69,6 +69,7 @@ def test_a_reshape_that_others_read_stays() -> None:
     inner = net.reshape(net.x, 1, 48)
     after = lowered(net.graph(net.reshape(inner, 1, 6, 8), net.relu(inner)))
     assert sorted(kinds(after)) == ["Relu", "Reshape", "Reshape"]
+    assert [node.inputs for node in after.nodes[1:]] == [(inner,)] * 2
 
 
 def test_a_transpose_that_moves_only_ones_is_a_reshape() -> None:
