@@ -6,7 +6,7 @@ onnx's reference evaluator would give the same, but takes longer to import than 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from onnx import helper, numpy_helper
@@ -167,7 +167,10 @@ def evaluate_by_reference(node: NodeProto, args: dict[str, Array], opset: int) -
         made: object = ReferenceEvaluator(model).run(None, args)  # pyright: ignore[reportUnknownMemberType]
     except _REFUSALS as reason:
         return f"{type(reason).__name__}: {reason}"
-    return [np.asarray(one) for one in made] if isinstance(made, list) else "no list of arrays"
+    results = cast("list[object]", made)
+    if not all(isinstance(one, (np.ndarray, np.generic)) for one in results):
+        return "its results are no tensors"
+    return [np.asarray(one) for one in results]
 
 
 _REFUSALS = (

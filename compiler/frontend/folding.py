@@ -10,6 +10,7 @@ from lowbitc.compiler.diagnostics import Diagnostic, note
 from lowbitc.compiler.elements import I64, Array, PlainType
 from lowbitc.compiler.frontend.attributes import Attributes
 from lowbitc.compiler.frontend.evaluators import EVALUATORS, evaluate_by_reference
+from lowbitc.compiler.ir.types import OpaqueType
 from lowbitc.compiler.onnx_types import numpy_dtype
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def fold(step: Step, values: KnownValues, opset: int) -> Diagnostic | bool:
     constants = {value: values.constants[value] for value in inputs if value in values.constants}
     if len(constants) < len(set(inputs)) or _has_subgraph(step):
         return False
-    if node.op_type in RANDOM:
+    opaque = any(isinstance(values.types.get(v), OpaqueType) for v in node.output)
+    if node.op_type in RANDOM or opaque:
         return False
     size = max((_size_bytes(values.tensor(v)) for v in node.output if v), default=0)
     if size > LARGEST_BYTES:

@@ -84,9 +84,11 @@ def import_model(
         defined=_defined(source, steps),
         names={step.name for step in steps},
     )
+    given = set(values.constants)
     for step in steps:
         sweep.visit(step)
-    found += sweep.found
+    folded = {name: held for name, held in values.constants.items() if name not in given}
+    found += [*sweep.found, *screen(folded, files, steps)]
     raise_errors(found)
     graph = Graph(
         name=source.name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx import shape_inference
 
-from lowbitc.compiler.diagnostics import Diagnostic, error, note
+from lowbitc.compiler.diagnostics import Diagnostic, error, note, warning
 from lowbitc.compiler.elements import F32
 from lowbitc.compiler.frontend import readers
 from lowbitc.compiler.frontend.attributes import Attributes
@@ -19,7 +19,7 @@ from lowbitc.compiler.frontend.host import host_op, without_trailing
 from lowbitc.compiler.frontend.reading import READERS, Host, Reading, Registered
 from lowbitc.compiler.frontend.schema import plain_domain, schema_of
 from lowbitc.compiler.frontend.screening import screen
-from lowbitc.compiler.onnx_subgraphs import subgraphs
+from lowbitc.compiler.ir.types import OpaqueType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,17 +75,7 @@ class Sweep:
         if node.op_type == "If" and not domain and self._visit_branch(step):
             return
         schema = schema_of(node.op_type, domain, self.versions.get(domain, 1))
-        try:
-            self.values.infer(node, schema, step.captures)
-        except shape_inference.InferenceError as reason:
-            if not any(True for _ in subgraphs(node)):
-                self.found.append(self._misfit(step, str(reason)))
-                return
-            # onnx knows less than ONNX Runtime of sequences that loops carry.
-            self.values.infer(node, None, ())
-        except ValueError:
-            # So says onnx of a sequence whose element type nobody has stated yet.
-            self.values.infer(node, None, ())
+        misfit = self._infer(step, schema)
         if domain == "":
             done = fold(step, self.values, self.versions[""])
             if isinstance(done, Diagnostic):
@@ -95,7 +85,18 @@ class Sweep:
             if node.op_type in RANDOM:
                 message = f"{step.name} ({node.op_type}) makes random numbers, on the CPU"
                 self.found.append(note("LB123", message, sources=[step.source]))
+        if misfit:
+            self._report_misfit(step, misfit, schema)
         self._read(step, schema)
+
+    def _infer(self, step: Step, schema: Schema | None) -> str:
+        """Infer the types of a node's outputs; return why its inputs do not fit, if so."""
+        try:
+            self.values.infer(step.proto, schema, step.captures)
+        except (shape_inference.InferenceError, ValueError) as reason:
+            self.values.infer(step.proto, None, ())
+            return _last_words(str(reason))
+        return ""
 
     def _visit_branch(self, step: Step) -> bool:
         """Visit the branch of an If with a constant condition in its place."""
@@ -115,14 +116,24 @@ class Sweep:
             self.visit(inner)
         return True
 
-    def _misfit(self, step: Step, reason: str) -> Diagnostic:
-        shapes = ", ".join(f"{v}: {_spell(self.values.tensor(v))}" for v in step.proto.input if v)
-        return error(
-            "LB121",
-            f"{step.name} ({step.proto.op_type}) does not fit its inputs: {_last_words(reason)}",
-            sources=[step.source],
-            found=shapes,
-            hint="if the model fixes its batch size inside, give that size with --shape",
+    def _report_misfit(self, step: Step, reason: str, schema: Schema | None) -> None:
+        """Report inputs that do not fit, as an error where the operator is a typed one.
+
+        Of others, of sequences most of all, onnx knows less than ONNX Runtime, which may run them.
+        """
+        inputs = [value for value in step.proto.input if value]
+        typed = schema is not None and (step.proto.op_type, schema.since) in READERS
+        if not typed and any(isinstance(self.values.types.get(v), OpaqueType) for v in inputs):
+            return
+        report = error if typed else warning
+        self.found.append(
+            report(
+                "LB121",
+                f"{step.name} ({step.proto.op_type}) does not fit its inputs: {reason}",
+                sources=[step.source],
+                found=", ".join(f"{v}: {_spell(self.values.tensor(v))}" for v in inputs),
+                hint="if the model fixes its batch size inside, give that size with --shape",
+            )
         )
 
     def _read(self, step: Step, schema: Schema | None) -> None:

@@ -34,13 +34,14 @@ def value_type(proto: TypeProto, sizes: Mapping[str, int]) -> ValueType | None:
 
 
 def type_proto(held: ValueType) -> TypeProto:
-    """Translate a type back, for shape inference."""
+    """Translate a type back, for shape inference; empty where nothing is known."""
     proto = TypeProto()
     if isinstance(held, OpaqueType):
         proto.ParseFromString(held.proto)
         return proto
-    if isinstance(held.element, PlainType):
-        proto.tensor_type.elem_type = onnx_number(held.element)
+    if not isinstance(held.element, PlainType) or not onnx_number(held.element):
+        return proto
+    proto.tensor_type.elem_type = onnx_number(held.element)
     if held.shape is not None:
         proto.tensor_type.shape.SetInParent()
         for size in held.shape:
