@@ -19,7 +19,8 @@ import numpy as np
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.elements import F32, odd, signed
 from lowbitc.compiler.ir import ops
-from lowbitc.compiler.ir.graph import Graph, fresh_name
+from lowbitc.compiler.execute import FloatSession
+from lowbitc.compiler.ir.graph import Graph, Stage, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.fit_layer import (
@@ -34,6 +35,13 @@ from lowbitc.compiler.statistics.fit_stage import fit_stage
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
 from lowbitc.passes.calibrate_pact import Samples
 from lowbitc.passes.chains import WEIGHTED, Chain, channels_of, clip_bounds, first_layers
+from lowbitc.passes.choose_clips import (
+    CLIP_FRAMES,
+    ReaderRows,
+    candidates,
+    find_paths,
+    first_frames,
+)
 from lowbitc.passes.replay import LOSSES, Replay, Step
 from lowbitc.passes.sample_windows import (
     choose_positions,
@@ -65,6 +73,7 @@ class Recipe:
     coarse: FitOptions = _COARSE
     correct_residuals: bool = True
     fit_stages: bool = True
+    weigh_clips: bool = True
 
     def options(self, width: int) -> FitOptions:
         """Return what a layer of so many weight bits gets."""
@@ -159,8 +168,66 @@ class _Run:
             self.settings.recipe.options(width),
         )
         self.errors[compute.name] = fitted.error
+        self.choose_clip(chain, fitted, scale)
         fitted = self.stage(chain, rows, fitted)
         return dataclasses.replace(fitted, scales=fitted.scales / scale)
+
+    def choose_clip(self, chain: Chain, fitted: FittedLayer, scale: float) -> None:
+        """Choose the clip of what a layer puts out by the layers that read it."""
+        clip = self.graph.clips.get(chain.output)
+        if clip is None or clip.element.bits > _FEW or not self.settings.recipe.weigh_clips:
+            return
+        paths = find_paths(self.before, chain.output)
+        if not paths:
+            return
+        replay, threads = self.replay, self.settings.threads
+        used = min(replay.frames, CLIP_FRAMES)
+        readers = [ReaderRows(self.before, chain.output, p, used, threads) for p in paths]
+        session = self.real_session(chain, fitted, scale)
+        for start, stop in first_frames(replay.frames):
+            levels = replay.read_levels(chain.compute.inputs[0], start, stop)
+            real = session.arrays({chain.compute.inputs[0]: levels.astype(np.float32)})
+            floats = replay.read_float(chain.output, start, stop)
+            for reader in readers:
+                reader.add(real[chain.output], floats, start)
+        scales = candidates(clip)
+        total = np.sum([r.errors(scales, clip.element) for r in readers], axis=0)
+        best = dataclasses.replace(clip, scale=scales[int(np.argmin(total))])
+        clips = dict(self.graph.clips)
+        moved = {chain.output, *(v for p in paths for n in p.moves for v in n.outputs)}
+        clips.update(dict.fromkeys(moved, best))
+        self.graph = self.graph.replace(clips=clips)
+        self.replay.graph = self.replay.graph.replace(clips=clips)
+
+    def real_session(self, chain: Chain, fitted: FittedLayer, scale: float) -> FloatSession:
+        """Load the layer with its quantized weights, from levels to real values."""
+        compute = chain.compute
+        _, restore = channel_rows(compute, np.asarray(self.before.constants[compute.inputs[1]]))
+        del scale
+        real = fitted.levels * fitted.scales[:, :, np.newaxis]
+        shape = np.asarray(self.before.constants[compute.inputs[1]]).shape
+        del shape
+        flat = real.reshape(-1, real.shape[2]).astype(np.float32)
+        constants = {k: v for n in chain.nodes for k, v in self.before.constants.items() if k in n.inputs}
+        names = ("weights.real", "bias.real")
+        constants[names[0]] = restore(flat)
+        constants[names[1]] = fitted.bias.reshape(-1).astype(np.float32)
+        node = dataclasses.replace(compute, inputs=(compute.inputs[0], *names))
+        nodes = (node, *chain.nodes[1:])
+        held = {v for n in nodes for v in (*n.inputs, *n.outputs)}
+        types = {v: t for v, t in self.before.types.items() if v in held}
+        types.update({k: TensorType(v.shape, F32) for k, v in constants.items()})
+        small = Graph(
+            name=compute.name,
+            inputs=(compute.inputs[0],),
+            outputs=(chain.output,),
+            nodes=nodes,
+            types=types,
+            constants=constants,
+            opset=self.before.opset,
+            stage=Stage.FOLDED,
+        )
+        return FloatSession(small, threads=self.settings.threads)
 
     def stage(self, chain: Chain, rows: LayerRows, fitted: FittedLayer) -> FittedLayer:
         """Fit the output stage of a layer of few activation bits."""

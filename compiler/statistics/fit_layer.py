@@ -123,6 +123,17 @@ def fit_layer(
     )
 
 
+def float_error(rows: LayerRows, weights: Float64) -> float:
+    """Return the relative error of the best float weights for x: what levels of x can tell."""
+    problem = _Problem(rows, weights, np.zeros(rows.y.shape[1:]))
+    best = problem.solve(rows.y)
+    products = cross_moments(rows.y, rows.x) / problem.count
+    centred = products - _means(rows.y)[:, :, np.newaxis] * problem.mean[:, np.newaxis, :]
+    variance = float(rows.y.var(axis=0, dtype=np.float64).sum())
+    explained = 2 * (best * centred).sum() - ((best @ problem.centred) * best).sum()
+    return 1.0 - float(explained) / variance if variance else 0.0
+
+
 class _Problem:
     """The system of a layer, its factor, and targets for it."""
 
@@ -135,6 +146,7 @@ class _Problem:
         raw = second_moments(rows.x) / self.count
         centred = raw - self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
         self.second = with_ridge(centred, self.count)
+        self.centred = centred
         self.ridge = self.second - centred
         self.factor = factor_upper(self.second)
 
