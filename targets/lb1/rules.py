@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 WEIGHTED = (ops.Conv, ops.ConvTranspose, ops.Dense)
+PRODUCTS = (ops.MatMul, ops.Gemm)
+"""What runs as Dense when its weights are a constant matrix."""
 WINDOWED = (ops.Conv, ops.ConvTranspose, ops.MaxPool, ops.AveragePool)
 ACTIVATIONS = (
     ops.Relu,
@@ -45,7 +47,16 @@ MOVES = (
 POOLS = (ops.MaxPool, ops.AveragePool, ops.GlobalAveragePool, ops.GlobalMaxPool)
 OPERATORS = frozenset(
     kind.op
-    for kind in (*WEIGHTED, *POOLS, *ACTIVATIONS, *MOVES, ops.Add, ops.Concat, ops.ScaleShift)
+    for kind in (
+        *WEIGHTED,
+        *PRODUCTS,
+        *POOLS,
+        *ACTIVATIONS,
+        *MOVES,
+        ops.Add,
+        ops.Concat,
+        ops.ScaleShift,
+    )
 )
 _SPATIAL = (1, 2)
 _RANKS = (2, 6)
@@ -86,6 +97,14 @@ def _data(graph: Graph, node: Node) -> tuple[str, ...]:
 def _constant_weights(graph: Graph, node: Node) -> str:
     computed = [v for v in node.inputs[1:] if v and v not in graph.constants]
     return f"{computed[0]} is computed" if computed else ""
+
+
+def _constant_matrix(graph: Graph, node: Node) -> str:
+    """Refuse what canonical form has not made a Dense: always, since nothing else is left."""
+    computed = [v for v in node.inputs[:2] if v not in graph.constants]
+    if len(computed) > 1 or node.inputs[0] in graph.constants:
+        return f"{computed[-1]} is computed" if computed else "two constants"
+    return f"{node.inputs[1]} of shape {list(graph.shape(node.inputs[1]))}"
 
 
 def _finite_weights(graph: Graph, node: Node) -> str:
@@ -210,6 +229,13 @@ RULES: tuple[Rule, ...] = (
         "products of two activations run on the CPU",
         tuple(k.op for k in WEIGHTED),
         _constant_weights,
+    ),
+    Rule(
+        "LB210",
+        "The right side of a product is a constant matrix",
+        "products of two activations run on the CPU",
+        tuple(k.op for k in PRODUCTS),
+        _constant_matrix,
     ),
     Rule(
         "LB211",
