@@ -136,7 +136,7 @@ def _attributes(step: Step, schema: Schema) -> Iterator[Diagnostic]:
                 allowed=", ".join(sorted(schema.attributes)) or "no attributes",
                 hint="the exporter and its opset do not agree; export the model again",
             )
-        elif held.type not in {kind, AttributeProto.UNDEFINED}:
+        elif held.type != kind:
             yield error(
                 "LB118",
                 f"{step.name}: the attribute {held.name} of {operator} has the wrong kind",

@@ -8,10 +8,13 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
+from lowbitc.compiler.onnx_subgraphs import subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from onnx import GraphProto
 
 _GIT_LFS = b"version https://git-lfs"
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
@@ -25,6 +28,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
 )
 _TFLITE = b"TFL3"
 _VARINT, _FIXED_64, _LENGTH, _FIXED_32 = 0, 1, 2, 5
+_AGAIN = "copy or download it again, as binary, and compare its size"
 _EXPORT = "export the network to ONNX, for example with torch.onnx.export"
 
 
@@ -60,7 +64,25 @@ def parse_model(content: bytes, name: str) -> ModelProto:
     if not model.HasField("graph"):
         message = f"{name} is not an ONNX model: it has no graph"
         raise CompileError([error("LB102", message, found=_size(content), hint=_EXPORT)])
+    if any(isinstance(text, bytes) for text in _names(model.graph)):
+        message = f"{name} is damaged: a name in it is no UTF-8 text"
+        raise CompileError([error("LB103", message, hint=_AGAIN)])
     return model
+
+
+def _names(graph: GraphProto) -> Iterator[object]:
+    """Yield the names in a graph; protobuf gives bytes for those that are no text."""
+    yield graph.name
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        yield info.name
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (held.name for held in node.attribute)
+        for inner in subgraphs(node):
+            yield from _names(inner)
 
 
 def _size(content: bytes) -> str:
@@ -86,7 +108,6 @@ def _other_kind(content: bytes) -> tuple[str, str] | None:
 
 def _damaged(content: bytes, name: str) -> Diagnostic:
     """Tell a file that was cut short from one that never was a protobuf message."""
-    again = "copy or download it again, as binary, and compare its size"
     for number, start, end in _fields(content):
         if end > len(content):
             return error(
@@ -95,12 +116,12 @@ def _damaged(content: bytes, name: str) -> Diagnostic:
                 f"{end - start:,} bytes, {len(content) - start:,} are there",
                 found=_size(content),
                 allowed=f"at least {end:,} bytes",
-                hint=again,
+                hint=_AGAIN,
             )
         if number == 0:
             break
     if content[0] == 1 << 3:  # field 1, ir_version, comes first in every file that onnx writes
-        return error("LB103", f"{name} is damaged: not a whole protobuf message", hint=again)
+        return error("LB103", f"{name} is damaged: not a whole protobuf message", hint=_AGAIN)
     return error("LB102", f"{name} is not an ONNX model", found="unknown binary data", hint=_EXPORT)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from lowbitc.compiler.diagnostics import Diagnostic, note
 from lowbitc.compiler.elements import I64, Array, PlainType
 from lowbitc.compiler.frontend.attributes import Attributes
-from lowbitc.compiler.frontend.evaluators import EVALUATORS, evaluate_by_reference
+from lowbitc.compiler.frontend.evaluators import EVALUATORS, REFUSALS, evaluate_by_reference
 from lowbitc.compiler.ir.types import OpaqueType
 from lowbitc.compiler.onnx_types import numpy_dtype
 
@@ -63,11 +64,8 @@ def _evaluate(step: Step, constants: dict[str, Array], opset: int) -> list[Array
     node = step.proto
     own = EVALUATORS.get(node.op_type)
     if own is not None and all(node.input) and len(node.output) == 1:
-        with np.errstate(all="ignore"):
-            try:
-                return [own(tuple(constants[v] for v in node.input), Attributes.of(node))]
-            except (IndexError, TypeError, ValueError) as reason:
-                return str(reason)
+        with np.errstate(all="ignore"), contextlib.suppress(*REFUSALS):
+            return [own(tuple(constants[v] for v in node.input), Attributes.of(node))]
     return evaluate_by_reference(node, constants, opset)
 
 

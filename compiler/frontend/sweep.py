@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnx import shape_inference
+from onnx import checker, shape_inference
 
 from lowbitc.compiler.diagnostics import Diagnostic, error, note, warning
 from lowbitc.compiler.elements import F32
@@ -93,7 +93,7 @@ class Sweep:
         """Infer the types of a node's outputs; return why its inputs do not fit, if so."""
         try:
             self.values.infer(step.proto, schema, step.captures)
-        except (shape_inference.InferenceError, ValueError) as reason:
+        except (checker.ValidationError, shape_inference.InferenceError, ValueError) as reason:
             self.values.infer(step.proto, None, ())
             return _last_words(str(reason))
         return ""

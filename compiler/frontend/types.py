@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_ELEMENTS = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
+
+
 def value_type(proto: TypeProto, sizes: Mapping[str, int]) -> ValueType | None:
     """Translate a type; ``sizes`` are of symbolic dimensions. None where the type says nothing."""
     if not proto.HasField("tensor_type"):
@@ -21,7 +24,7 @@ def value_type(proto: TypeProto, sizes: Mapping[str, int]) -> ValueType | None:
             return None
         return OpaqueType(proto.SerializeToString(deterministic=True))
     tensor = proto.tensor_type
-    if tensor.elem_type == TensorProto.UNDEFINED:
+    if tensor.elem_type not in _ELEMENTS:
         return None
     element = plain_type(tensor.elem_type)
     if not tensor.HasField("shape"):
