@@ -50,8 +50,7 @@ def command(*, bits: str, target: str | None, keep: Path | None) -> None:
 
 def _run(folder: Path, bits: str, target: str | None) -> None:
     from lowbitc.cli import findings, present, settings
-    from lowbitc.cli.commands.gate import show_verdict
-    from lowbitc.cli.measured import show_simulation
+    from lowbitc.cli.measured import show_simulation, show_verdict
     from lowbitc.compilation import compile_with
     from lowbitc.gating import gate
     from lowbitc.options import settle

@@ -12,8 +12,6 @@ from lowbitc.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lowbitc.gating import Verdict
-
 
 @click.command("gate")
 @options.program_argument()
@@ -53,6 +51,7 @@ def command(  # noqa: PLR0913 - one a setting
     Exit code 0: every bound is met. 1: one is not. 4: nothing could be measured.
     """
     from lowbitc.cli import present, settings
+    from lowbitc.cli.measured import show_verdict
     from lowbitc.cli.progress import progress
     from lowbitc.gating import gate
 
@@ -73,13 +72,3 @@ def command(  # noqa: PLR0913 - one a setting
     else:
         show_verdict(verdict)
     click.get_current_context().exit(ExitCode.DONE if verdict.passed else ExitCode.NOT_MET)
-
-
-def show_verdict(verdict: Verdict) -> None:
-    """Print what was measured and what the gate decided."""
-    click.echo(f"{verdict.metric} {verdict.value:.2%} of {verdict.samples:,} samples")
-    if verdict.float_value is not None and verdict.drop is not None:
-        click.echo(f"float {verdict.float_value:.2%}, a drop of {100 * verdict.drop:.2f} points")
-    for breach in verdict.breaches:
-        click.echo(f"  not met: {breach}")
-    click.echo("gate passed" if verdict.passed else "gate FAILED")
