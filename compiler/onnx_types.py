@@ -24,7 +24,8 @@ def _numbers() -> dict[str, int]:
     found = {"undefined": int(TensorProto.UNDEFINED), "object": int(TensorProto.STRING)}
     for number in TensorProto.DataType.values():
         if number not in {TensorProto.UNDEFINED, TensorProto.STRING}:
-            found[_numpy_name(number)] = int(number)
+            # Older onnx stores what numpy lacks in its nearest type: the first owner of a name stays.
+            found.setdefault(_numpy_name(number), int(number))
         found[TensorProto.DataType.Name(number).lower()] = int(number)
     return found
 
@@ -34,7 +35,11 @@ def plain_type(number: int) -> PlainType:
     """Return the element type with ONNX's ``number``, spelled as numpy does."""
     if number == TensorProto.UNDEFINED:
         return UNDEFINED
-    return STRING if number == TensorProto.STRING else PlainType(_numpy_name(number))
+    if number == TensorProto.STRING:
+        return STRING
+    name = _numpy_name(number)
+    own = _numbers()[name] == number
+    return PlainType(name if own else TensorProto.DataType.Name(number).lower())
 
 
 def onnx_number(element: PlainType) -> int:

@@ -15,5 +15,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, said in getattr(report, "user_properties", ()):
-                if name == PROPERTY:
+                if name == PROPERTY and report.when == "call":
                     terminalreporter.write_line(str(said))
