@@ -27,11 +27,4 @@ CODES: tuple[Code, ...] = (
         "The chip accumulates in 32 bits, exactly; an overflow would give a wrong result.",
         "Give the layer fewer weight bits, or split it by input channels.",
     ),
-    Code(
-        "LB404",
-        "Sums are too fine for the output levels",
-        "A layer's output step is so large against its weights that no multiplier holds the ratio.",
-        "The requantize stage multiplies by less than one; this ratio is out of its range.",
-        "Look at the layer's calibration: its output range is probably wrong.",
-    ),
 )
