@@ -7,7 +7,8 @@ For example::
     program = lowbitc.compile("model.onnx", calib="samples.npz", bits="8/4/4")
     program.save("model.lbc")
     result = lowbitc.simulate("model.lbc", "test.npz")
-    simulator = lowbitc.load("model.lbc").simulator()
+    simulator = lowbitc.Simulator(lowbitc.load("model.lbc"), engine="fast", threads=2)
+    outputs = simulator.run({"x": images})
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.diagnostics import CompileError, Diagnostic
     from lowbitc.gating import Verdict, gate
     from lowbitc.simulation import Simulation, load, simulate
+    from lowbitc.targets.engines.simulator import Simulator
     from lowbitc.targets.program.program import Program
 
 __version__: Final = VERSION
@@ -33,6 +35,7 @@ __all__ = [
     "Diagnostic",
     "Program",
     "Simulation",
+    "Simulator",
     "Verdict",
     "__version__",
     "check",
@@ -49,6 +52,7 @@ _HOMES = {
     "Diagnostic": "lowbitc.compiler.diagnostics",
     "Program": "lowbitc.targets.program.program",
     "Simulation": "lowbitc.simulation",
+    "Simulator": "lowbitc.targets.engines.simulator",
     "Verdict": "lowbitc.gating",
     "check": "lowbitc.checking",
     "compile": "lowbitc.compilation",
