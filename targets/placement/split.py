@@ -31,7 +31,8 @@ class Cut:
 
     def count(self, layer: Layer) -> int:
         """Return the number of blocks."""
-        return -(-layer.outputs // self.channels) * self.input_parts * self.column_tiles
+        channels = len(_channel_ranges(layer, self.channels))
+        return channels * self.input_parts * self.column_tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def choose_cut(layer: Layer, memory: Memory) -> Cut | None:
 def blocks(layer: Layer, cut: Cut) -> Iterator[Block]:
     """Yield the blocks of a cut: by columns, then output channels, then input channels."""
     columns = even_ranges(layer.columns.outputs, cut.column_tiles)
-    channels = even_ranges(layer.outputs, -(-layer.outputs // cut.channels), cut.channels)
+    channels = _channel_ranges(layer, cut.channels)
     inputs = even_ranges(layer.inputs, cut.input_parts)
     for tile, block, part in itertools.product(columns, channels, inputs):
         width, count, depth = (stop - start for start, stop in (tile, block, part))
@@ -85,11 +86,18 @@ def blocks(layer: Layer, cut: Cut) -> Iterator[Block]:
         )
 
 
-def even_ranges(total: int, parts: int, step: int = 0) -> tuple[Range, ...]:
-    """Cut 0 … total into ``parts`` ranges: of ``step`` each, or as even as can be."""
-    if step:
-        return tuple((i * step, min((i + 1) * step, total)) for i in range(parts))
+def even_ranges(total: int, parts: int) -> tuple[Range, ...]:
+    """Cut 0 … total into ``parts`` ranges that are as even as can be."""
     return tuple((total * i // parts, total * (i + 1) // parts) for i in range(parts))
+
+
+def _channel_ranges(layer: Layer, channels: int) -> tuple[Range, ...]:
+    """Cut output channels into even blocks of at most ``channels`` that do not straddle groups."""
+    per_group = layer.outputs_per_group
+    if layer.groups == 1 or channels < per_group:
+        return even_ranges(layer.outputs, -(-layer.outputs // channels))
+    groups = even_ranges(layer.groups, -(-layer.groups // (channels // per_group)))
+    return tuple((start * per_group, stop * per_group) for start, stop in groups)
 
 
 def _tile_counts(columns: int) -> Iterator[int]:
@@ -141,11 +149,9 @@ def _channels(layer: Layer, memory: Memory, tiles: int, parts: int) -> int:
     if not groups:
         return 0
     most = min(most, groups * per_group)
-    return _aligned(most, per_group)
-
-
-def _aligned(channels: int, per_group: int) -> int:
-    """Round down so that blocks hold whole groups, or a group whole blocks."""
-    if channels >= per_group:
-        return channels - channels % per_group
-    return next(n for n in range(channels, 0, -1) if per_group % n == 0)
+    if layer.groups == 1:
+        return most
+    # Blocks hold whole groups, or a group holds whole blocks.
+    if most >= per_group:
+        return most - most % per_group
+    return next(n for n in range(most, 0, -1) if per_group % n == 0)

@@ -29,7 +29,8 @@ IMAGE = (1, 4, 8, 8)
 
 def node(kind: type[Node], *inputs: str, **fields: object) -> Node:
     common: dict[str, Any] = {"name": "n", "outputs": ("y",), "sources": (Source("/n", "Op"),)}
-    return kind(inputs=inputs or ("x",), **common, **fields)
+    common.update(fields, inputs=inputs or ("x",))
+    return kind(**common)
 
 
 def findings(
@@ -55,8 +56,14 @@ def findings(
     return load_target("lb1").findings(graph).get("n", ())
 
 
-def codes(*args: Any, **fields: Any) -> list[str]:
-    return [d.code for d in findings(*args, **fields)]
+def codes(
+    made: Node,
+    x: tuple[int, ...] | None = IMAGE,
+    y: tuple[int, ...] | None = IMAGE,
+    types: Mapping[str, ValueType] | None = None,
+    **constants: tuple[int, ...],
+) -> list[str]:
+    return [d.code for d in findings(made, x, y, types, **constants)]
 
 
 CONV = node(ops.Conv, "x", "w", "b", **WINDOW)
@@ -106,7 +113,7 @@ W = (4, 4, 3, 3)
 def test_lb1_runs(
     made: Node, x: tuple[int, ...], y: tuple[int, ...], constants: dict[str, tuple[int, ...]]
 ) -> None:
-    assert findings(made, x, y, **constants) == ()
+    assert findings(made, x, y, None, **constants) == ()
 
 
 def test_add_and_concat_of_activations_run() -> None:
