@@ -24,7 +24,7 @@ def _numbers() -> dict[str, int]:
     found = {"undefined": int(TensorProto.UNDEFINED), "object": int(TensorProto.STRING)}
     for number in TensorProto.DataType.values():
         if number not in {TensorProto.UNDEFINED, TensorProto.STRING}:
-            # Older onnx stores what numpy lacks in its nearest type: the first owner of a name stays.
+            # Older onnx stores what numpy lacks in another type: the first owner of a name stays.
             found.setdefault(_numpy_name(number), int(number))
         found[TensorProto.DataType.Name(number).lower()] = int(number)
     return found

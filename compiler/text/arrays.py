@@ -77,6 +77,11 @@ def _from_numbers(
     numbers: Sequence[float], dtype: np.dtype[Any], like: Array | tuple[int, ...]
 ) -> Array:
     shape = like if isinstance(like, tuple) else like.shape
+    if dtype.kind in "iu" and numbers:
+        limits = np.iinfo(dtype)
+        if min(numbers) < limits.min or max(numbers) > limits.max:
+            message = f"numbers outside of {limits.min} to {limits.max}"
+            raise OverflowError(message)
     return np.reshape(np.array(numbers, dtype), shape)
 
 
