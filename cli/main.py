@@ -19,7 +19,7 @@ class Commands(LazyGroup):
 
     package: ClassVar[str] = "lowbitc.cli.commands"
     summaries: ClassVar[Mapping[str, str]] = {
-        "demo": "Compile and simulate the network that comes with lowbitc.",
+        "demo": "Compile, simulate and gate the network that comes with lowbitc.",
         "check": "Say what of a model runs on the chip, without data.",
         "compile": "Compile a float ONNX model into a program for the chip.",
         "simulate": "Run a program on the simulated chip and measure it.",

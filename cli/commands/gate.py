@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 @click.command("gate")
 @options.program_argument()
 @options.data_option()
-@click.option("--metric", default="top1", show_default=True, metavar="top1|top5")
+@click.option(
+    "--metric",
+    default="top1",
+    show_default=True,
+    metavar="top1|top5",
+    help="What is measured: the label scored first, or among the first five.",
+)
 @click.option(
     "--min", "minimum", type=float, metavar="SHARE", help="Fail below this share of samples."
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from click.testing import CliRunner, Result
 import lowbitc
 from lowbitc.cli.main import lowbitc as command
 from lowbitc.gating import Verdict, gate
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
