@@ -22,7 +22,7 @@ from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.numerics import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lowbitc.compiler.elements import Array, Float32, Int32, Int64
     from lowbitc.compiler.ir.node import Node
@@ -70,16 +70,18 @@ class LevelSession:
         feeds = {"x": np.asarray(x, np.float32)}
         parts = [cast("Float32", s.arrays(feeds)["y"]) for s in sessions]
         if isinstance(node, quantized.QAveragePool):
-            return np.rint(parts[0] * np.float32(np.prod(node.kernel)))
+            return np.asarray(np.rint(parts[0] * np.float32(np.prod(node.kernel))), np.float32)
         if len(parts) == 1:
             return parts[0]
         return parts[0].astype(np.int64) * _HALF + parts[1].astype(np.int64)
 
     # --- kernels ---------------------------------------------------------------------------------
 
-    def _session(self, name: str, make: object) -> tuple[FloatSession, ...]:
+    def _session(
+        self, name: str, make: Callable[[], tuple[FloatSession, ...]]
+    ) -> tuple[FloatSession, ...]:
         if name not in self._sessions:
-            self._sessions[name] = make()  # type: ignore[operator]
+            self._sessions[name] = make()
         return self._sessions[name]
 
     def _load(self, node: quantized.StagedNode) -> tuple[FloatSession, ...]:

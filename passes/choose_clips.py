@@ -7,13 +7,16 @@ that is the error of the best float weights for those levels (see ``fit_layer``)
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lowbitc.compiler.elements import F32
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir.graph import Graph, Stage
+from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.statistics.fit_layer import LayerRows, float_error
 from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.chains import KEEPS_LEVELS, WEIGHTED
@@ -25,14 +28,18 @@ from lowbitc.passes.sample_windows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lowbitc.compiler.elements import Array, Float32, LevelType
     from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.ir.types import Clip
+    from lowbitc.compiler.statistics.fit_layer import FittedLayer
+    from lowbitc.passes.chains import Chain
+    from lowbitc.passes.replay import Replay
 
 MULTIPLES = (0.65, 0.75, 0.85, 1.0, 1.15, 1.35, 1.6)
-CLIP_FRAMES = 256
+_SAMPLES = 256
+_SAMPLES_AT_ONCE = 32
 _ROWS = 1 << 13
 _ELEMENTS = 16 << 20
 
@@ -45,8 +52,41 @@ class Path:
     reader: Node
 
 
-def find_paths(graph: Graph, value: str) -> tuple[Path, ...] | None:
-    """Return the ways from a value to weighted readers; None where anything else reads it."""
+def choose_clip(replay: Replay, chain: Chain, fitted: FittedLayer) -> dict[str, Clip]:
+    """Return new clips for a layer's output and what is moved from it.
+
+    Nothing changes where anything but weighted layers reads it. ``fitted`` has the value of one
+    level of its weights per level of its input.
+    """
+    graph, output = replay.graph, chain.output
+    paths = find_paths(graph, output)
+    if not paths:
+        return {}
+    used = min(replay.frames, _SAMPLES)
+    readers = [ReaderRows(graph, output, path, used) for path in paths]
+    session = _real_layer(graph, chain, fitted)
+    source = chain.compute.inputs[0]
+    for start in range(0, used, _SAMPLES_AT_ONCE):
+        stop = min(start + _SAMPLES_AT_ONCE, used)
+        levels = replay.read_levels(source, start, stop)
+        real = session.arrays({source: levels.astype(np.float32)})[output]
+        floats = replay.read_float(output, start, stop)
+        for reader in readers:
+            reader.add(real, floats, start)
+    clip = graph.clips[output]
+    scales = tuple(float(np.float32(clip.scale * multiple)) for multiple in MULTIPLES)
+    costs = np.sum([reader.errors(scales, clip.element) for reader in readers], axis=0)
+    best = dataclasses.replace(clip, scale=scales[int(np.argmin(costs))])
+    moved = {v for path in paths for node in path.moves for v in node.outputs}
+    return dict.fromkeys((output, *sorted(moved)), best)
+
+
+def find_paths(graph: Graph, value: str) -> tuple[Path, ...]:
+    """Return the ways from a value to weighted readers; none where anything else reads it too."""
+    return tuple(_walk(graph, value) or ())
+
+
+def _walk(graph: Graph, value: str) -> list[Path] | None:
     found: list[Path] = []
     if value in graph.outputs:
         return None
@@ -56,69 +96,60 @@ def find_paths(graph: Graph, value: str) -> tuple[Path, ...] | None:
         if isinstance(node, WEIGHTED):
             found.append(Path((), node))
         elif isinstance(node, KEEPS_LEVELS):
-            behind = find_paths(graph, node.outputs[0])
+            behind = _walk(graph, node.outputs[0])
             if behind is None:
                 return None
-            found += [Path((node, *p.moves), p.reader) for p in behind]
+            found += [Path((node, *path.moves), path.reader) for path in behind]
         else:
             return None
-    return tuple(found)
+    return found
 
 
 class ReaderRows:
     """What one reader sees of a value, before it is quantized, and what it should put out."""
 
-    def __init__(self, graph: Graph, value: str, path: Path, frames: int, threads: int) -> None:
+    def __init__(self, graph: Graph, value: str, path: Path, frames: int) -> None:
         """Load the moves and the reader."""
         reader = path.reader
         self.windows = windows_of(graph, reader)
         size = self.windows.groups * self.windows.inputs
         wanted = max(min(_ROWS, _ELEMENTS // size), 2 * self.windows.inputs)
         self.count = min(self.windows.positions, max(1, -(-wanted // max(frames, 1))))
-        self.value = value
-        self.source = reader.inputs[0]
-        self.target = reader.outputs[0]
-        self._moves = _session(graph, value, path.moves, self.source, threads)
-        self._whole = _session(graph, value, (*path.moves, reader), self.target, threads)
-        weights = np.asarray(graph.constants[reader.inputs[1]], np.float32)
-        flat, _ = channel_rows(reader, weights)
-        self.weights = flat.reshape(self.windows.groups, -1, flat.shape[1])
-        self._sums: list[Array] = []
-        self._targets: list[Array] = []
+        self.value, self.source, self.target = value, reader.inputs[0], reader.outputs[0]
+        self._moves = _load(graph, value, path.moves, self.source) if path.moves else None
+        self._whole = _load(graph, value, (*path.moves, reader), self.target)
+        rows, _ = channel_rows(reader, np.asarray(graph.constants[reader.inputs[1]], np.float32))
+        self.weights = rows.reshape(self.windows.groups, -1, rows.shape[1])
+        self._seen: list[Float32] = []
+        self._targets: list[Float32] = []
 
-    def add(self, sums: Float32, floats: Float32, first: int) -> None:
-        """Add frames: the quantized network's real sums, and the float network's value."""
-        chosen = choose_positions(self.windows.positions, self.count, first, len(sums))
-        moved = self._moves.arrays({self.value: sums})[self.source] if self._moves else sums
-        if self._whole is None:
-            return
+    def add(self, real: Array, floats: Array, first: int) -> None:
+        """Add frames from number ``first``: what both networks have, before quantization."""
+        chosen = choose_positions(self.windows.positions, self.count, first, len(real))
+        moved = self._moves.arrays({self.value: real})[self.source] if self._moves else real
         target = self._whole.arrays({self.value: floats})[self.target]
-        self._sums.append(gather_windows(self.windows, moved, chosen))
-        self._targets.append(gather_outputs(self.windows, target, chosen))
+        for array, gather, into in (
+            (moved, gather_windows, self._seen),
+            (target, gather_outputs, self._targets),
+        ):
+            into.append(np.asarray(gather(self.windows, array, chosen), np.float32))
 
-    def errors(self, scales: tuple[float, ...], element: LevelType) -> list[float]:
+    def errors(self, scales: Iterable[float], element: LevelType) -> list[float]:
         """Return the relative error of the reader's sums at each scale of the value."""
-        rows, target = np.concatenate(self._sums), np.concatenate(self._targets)
-        none = np.zeros(1, np.float32)
-        found: list[float] = []
+        return [float_error(rows, self.weights * s) for s, rows in self._levels(scales, element)]
+
+    def _levels(
+        self, scales: Iterable[float], element: LevelType
+    ) -> Iterator[tuple[float, LayerRows]]:
+        rows, target = np.concatenate(self._seen), np.concatenate(self._targets)
+        open_ = np.full((1, 1, 1), np.inf, np.float32)
         for scale in scales:
             steps = np.floor(rows / np.float32(scale) + np.float32(0.5))
             levels = np.clip(steps, element.minimum, element.maximum).astype(element.dtype)
-            seen = LayerRows(levels, target, none - np.inf, none + np.inf)
-            found.append(float_error(seen, self.weights * scale))
-        return found
+            yield scale, LayerRows(levels, target, -open_, open_)
 
 
-def candidates(clip: Clip) -> tuple[float, ...]:
-    """Return the scales to try."""
-    return tuple(float(np.float32(clip.scale * m)) for m in MULTIPLES)
-
-
-def _session(
-    graph: Graph, value: str, nodes: tuple[Node, ...], output: str, threads: int
-) -> FloatSession | None:
-    if not nodes:
-        return None
+def _load(graph: Graph, value: str, nodes: tuple[Node, ...], output: str) -> FloatSession:
     constants = {v: graph.constants[v] for n in nodes for v in n.inputs if v in graph.constants}
     held = {value, *(v for n in nodes for v in (*n.inputs, *n.outputs))}
     small = Graph(
@@ -131,10 +162,22 @@ def _session(
         opset=graph.opset,
         stage=Stage.FOLDED,
     )
-    return FloatSession(small, threads=threads)
+    return FloatSession(small, threads=1)
 
 
-def first_frames(frames: int, step: int = 32, most: int = CLIP_FRAMES) -> Iterator[tuple[int, int]]:
-    """Yield ranges over the samples that clips are chosen on."""
-    for start in range(0, min(frames, most), step):
-        yield start, min(start + step, frames, most)
+def _real_layer(graph: Graph, chain: Chain, fitted: FittedLayer) -> FloatSession:
+    """Load a layer with its fitted weights, from input levels to outputs not yet quantized."""
+    compute = chain.compute
+    like = np.asarray(graph.constants[compute.inputs[1]])
+    flat, restore = channel_rows(compute, like)
+    real = fitted.levels * fitted.scales[:, :, np.newaxis]
+    made: dict[str, Array] = {
+        f"{compute.name}.real": restore(real.reshape(flat.shape).astype(np.float32)),
+        f"{compute.name}.real.bias": fitted.bias.reshape(-1).astype(np.float32),
+    }
+    node = dataclasses.replace(compute, inputs=(compute.inputs[0], *made))
+    whole = graph.replace(
+        constants={**graph.constants, **made},
+        types={**graph.types, **{k: TensorType(v.shape, F32) for k, v in made.items()}},
+    )
+    return _load(whole, compute.inputs[0], (node, *chain.nodes[1:]), chain.output)

@@ -21,7 +21,6 @@ from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
-from lowbitc.passes.calibrate_pact import Samples
 from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain, channels_of, clip_bounds, find_chains
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from lowbitc.compiler.elements import Array, Float64
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.passes.calibrate_pact import Samples
 
 _BY_CHANNEL = (ops.MaxPool, ops.GlobalMaxPool, ops.AveragePool, ops.GlobalAveragePool)
 _LARGEST = 16.0
@@ -210,6 +210,4 @@ class _Edit:
 
     def done(self) -> Graph:
         nodes = tuple(self.nodes[node.name] for node in self.graph.nodes)
-        return self.graph.replace(
-            nodes=nodes, constants=self.constants, types=self.types
-        ).pruned()
+        return self.graph.replace(nodes=nodes, constants=self.constants, types=self.types).pruned()

@@ -87,6 +87,7 @@ class Replay:
         self.seen: dict[str, Spool] = {}
         self.lost: set[str] = set()
         self.frames = 0
+        self._plains = _plain_values(graph, self.steps)
         self._last = {v: i for i, step in enumerate(self.steps) for v in step.inputs}
         spools = {value: Spool() for value in graph.inputs}
         for sample in samples():
@@ -120,7 +121,7 @@ class Replay:
         """Return the levels of a value, quantizing what the CPU made."""
         if value in self.seen:
             found = self._read(self.seen[value], start, stop)
-            if not self._plain(value):
+            if value not in self._plains:
                 return found
         else:
             found = self.read_float(value, start, stop)
@@ -134,22 +135,9 @@ class Replay:
         if value not in self.seen:
             return self.read_float(value, start, stop)
         found = self._read(self.seen[value], start, stop)
-        if self._plain(value):
+        if value in self._plains:
             return found
         return spec.dequantize(found, (self.graph.clips[value].scale,))
-
-    def _plain(self, value: str) -> bool:
-        """Whether the quantized network has floats here: made by the CPU, or sums that left."""
-        return value in self._plains
-
-    @property
-    def _plains(self) -> set[str]:
-        found = {v for step in self.steps if step.on_host for v in step.outputs}
-        return found | {
-            step.chain.output
-            for step in self.steps
-            if step.chain is not None and leaves_as_sums(self.graph, step.chain)
-        }
 
     def _read(self, spool: Spool, start: int, stop: int) -> Array:
         rows = spool.rows // self.frames
@@ -158,10 +146,11 @@ class Replay:
     # --- running ---------------------------------------------------------------------------------
 
     def float_session(self, step: Step, fetch: tuple[str, ...] = ()) -> FloatSession:
-        """Load the step's float nodes; further values may be fetched."""
-        return FloatSession(
-            _slice(self.graph, step, self.graph.stage), fetch, threads=self.threads
-        )
+        """Load the step's float nodes; further values may be fetched.
+
+        One thread, as ONNX Runtime cuts a float product by its threads, and so rounds it.
+        """
+        return FloatSession(_slice(self.graph, step, self.graph.stage), fetch, threads=1)
 
     def run_float(
         self, step: Step, fetch: tuple[str, ...] = ()
@@ -214,6 +203,15 @@ class Replay:
         for spools in (self.floats, self.seen):
             for value in [v for v in spools if self._last.get(v, -1) <= index]:
                 spools.pop(value).close()
+
+
+def _plain_values(graph: Graph, steps: tuple[Step, ...]) -> set[str]:
+    """Return what the quantized network has as floats: made by the CPU, or sums that left."""
+    found = {v for step in steps if step.on_host for v in step.outputs}
+    for step in steps:
+        if step.chain is not None and leaves_as_sums(graph, step.chain):
+            found.add(step.chain.output)
+    return found
 
 
 def integer_step(graph: Graph, step: Step) -> tuple[Graph, tuple[Node, ...]]:

@@ -2,15 +2,15 @@
 
 Each layer is fitted on the inputs that it really gets from the quantized layers before it
 (mismatch target: GPTAQ, Qronos), rounded with error feedback (OBQ, GPTQ), and at few bits improved
-by coordinate descent and a search of scales. No labels and no gradients: sums of products and
-triangular systems. The layer in front of a residual Add also corrects what the other branch has
-lost.
+by coordinate descent and a search of scales. The layer in front of a residual Add also corrects
+what the other branch has lost. At 1 and 2 activation bits, each layer's clip is chosen by the
+layers that read it, and gain and offset of its output stage are fitted to its levels. No labels
+and no gradients: sums of products and triangular systems.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,13 +18,10 @@ import numpy as np
 
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.elements import F32, odd, signed
-from lowbitc.compiler.ir import ops
-from lowbitc.compiler.execute import FloatSession
-from lowbitc.compiler.ir.graph import Graph, Stage, fresh_name
+from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.fit_layer import (
-    Effort,
     FitOptions,
     FittedLayer,
     LayerRows,
@@ -32,28 +29,20 @@ from lowbitc.compiler.statistics.fit_layer import (
     outputs,
 )
 from lowbitc.compiler.statistics.fit_stage import fit_stage
+from lowbitc.compiler.statistics.round_levels import Effort
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
-from lowbitc.passes.calibrate_pact import Samples
-from lowbitc.passes.chains import WEIGHTED, Chain, channels_of, clip_bounds, first_layers
-from lowbitc.passes.choose_clips import (
-    CLIP_FRAMES,
-    ReaderRows,
-    candidates,
-    find_paths,
-    first_frames,
-)
+from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain, channels_of, clip_bounds, first_layers
+from lowbitc.passes.choose_clips import choose_clip
+from lowbitc.passes.collect_rows import collect_rows
 from lowbitc.passes.replay import LOSSES, Replay, Step
-from lowbitc.passes.sample_windows import (
-    choose_positions,
-    gather_outputs,
-    gather_windows,
-    rows_a_frame,
-    windows_of,
-)
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Array, Float64, LevelType
+    from collections.abc import Callable
+
+    from lowbitc.compiler.elements import Float64, LevelType
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.compiler.ir.types import Clip
+    from lowbitc.passes.calibrate_pact import Samples
 
 _FULL = 8
 _FEW = 2
@@ -66,14 +55,17 @@ _COARSE = FitOptions(
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which steps to take, by width of the weights; the defaults are those of every network."""
+    """Which steps to take; the defaults are those of every network.
+
+    ``fine``, ``medium`` and ``coarse`` are for 8, 4 and fewer weight bits.
+    """
 
     fine: FitOptions = _FINE
     medium: FitOptions = _MEDIUM
     coarse: FitOptions = _COARSE
     correct_residuals: bool = True
-    fit_stages: bool = True
     weigh_clips: bool = True
+    fit_stages: bool = True
 
     def options(self, width: int) -> FitOptions:
         """Return what a layer of so many weight bits gets."""
@@ -99,6 +91,8 @@ class RoundWeights:
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph whose weight constants hold int8 levels."""
+        if not any(isinstance(node, WEIGHTED) for node in _float_layers(graph)):
+            return PassResult(graph, changed=False)
         run = _Run(graph, self)
         try:
             after = run.all()
@@ -107,247 +101,9 @@ class RoundWeights:
         return PassResult(after, changed=True)
 
 
-class _Run:
-    """One run of the pass: the graph so far, and both networks' values."""
-
-    def __init__(self, graph: Graph, settings: RoundWeights) -> None:
-        self.settings = settings
-        self.before = graph
-        self.graph = graph
-        self.first = first_layers(graph)
-        self.replay = Replay(graph, settings.samples, settings.threads)
-        self.errors: dict[str, float] = {}
-
-    def all(self) -> Graph:
-        for index, step in enumerate(self.replay.steps):
-            self.step(step)
-            self.replay.forget(index)
-            if self.settings.advance is not None:
-                self.settings.advance()
-        return self.graph.pruned()
-
-    def step(self, step: Step) -> None:
-        compute = step.nodes[0]
-        weighted = step.chain is not None and isinstance(compute, WEIGHTED)
-        if not self.replay.can_run(step):
-            self.replay.lose(step)
-            if weighted:
-                self.put(compute, self.nearest(compute))
-            return
-        if not weighted or step.chain is None:
-            try:
-                for _ in self.replay.run_float(step):
-                    pass
-                self.replay.run_seen(step, self.graph)
-            except LOSSES:
-                if not step.on_host:
-                    raise
-                self.replay.lose(step)
-            return
-        fitted = self.fit(step, step.chain)
-        quantized = self.put(compute, fitted)
-        chain = dataclasses.replace(step.chain, compute=quantized)
-        self.replay.run_seen(dataclasses.replace(step, nodes=chain.nodes, chain=chain), self.graph)
-
-    # --- fitting ---------------------------------------------------------------------------------
-
-    def fit(self, step: Step, chain: Chain) -> FittedLayer:
-        """Fit a layer; scales come back per unit of value."""
-        compute = chain.compute
-        rows = self.collect(step, chain)
-        weights = np.asarray(self.before.constants[compute.inputs[1]], np.float32)
-        width = self.settings.bits.weight_bits(compute, first=compute.name in self.first)
-        flat, _ = channel_rows(compute, weights)
-        groups = rows.x.shape[1]
-        scale = self.graph.clips[compute.inputs[0]].scale
-        fitted = fit_layer(
-            rows,
-            flat.reshape(groups, -1, flat.shape[1]) * scale,
-            self.bias(compute).reshape(groups, -1),
-            alphabets(width),
-            self.settings.recipe.options(width),
-        )
-        self.errors[compute.name] = fitted.error
-        self.choose_clip(chain, fitted, scale)
-        fitted = self.stage(chain, rows, fitted)
-        return dataclasses.replace(fitted, scales=fitted.scales / scale)
-
-    def choose_clip(self, chain: Chain, fitted: FittedLayer, scale: float) -> None:
-        """Choose the clip of what a layer puts out by the layers that read it."""
-        clip = self.graph.clips.get(chain.output)
-        if clip is None or clip.element.bits > _FEW or not self.settings.recipe.weigh_clips:
-            return
-        paths = find_paths(self.before, chain.output)
-        if not paths:
-            return
-        replay, threads = self.replay, self.settings.threads
-        used = min(replay.frames, CLIP_FRAMES)
-        readers = [ReaderRows(self.before, chain.output, p, used, threads) for p in paths]
-        session = self.real_session(chain, fitted, scale)
-        for start, stop in first_frames(replay.frames):
-            levels = replay.read_levels(chain.compute.inputs[0], start, stop)
-            real = session.arrays({chain.compute.inputs[0]: levels.astype(np.float32)})
-            floats = replay.read_float(chain.output, start, stop)
-            for reader in readers:
-                reader.add(real[chain.output], floats, start)
-        scales = candidates(clip)
-        total = np.sum([r.errors(scales, clip.element) for r in readers], axis=0)
-        best = dataclasses.replace(clip, scale=scales[int(np.argmin(total))])
-        clips = dict(self.graph.clips)
-        moved = {chain.output, *(v for p in paths for n in p.moves for v in n.outputs)}
-        clips.update(dict.fromkeys(moved, best))
-        self.graph = self.graph.replace(clips=clips)
-        self.replay.graph = self.replay.graph.replace(clips=clips)
-
-    def real_session(self, chain: Chain, fitted: FittedLayer, scale: float) -> FloatSession:
-        """Load the layer with its quantized weights, from levels to real values."""
-        compute = chain.compute
-        _, restore = channel_rows(compute, np.asarray(self.before.constants[compute.inputs[1]]))
-        del scale
-        real = fitted.levels * fitted.scales[:, :, np.newaxis]
-        shape = np.asarray(self.before.constants[compute.inputs[1]]).shape
-        del shape
-        flat = real.reshape(-1, real.shape[2]).astype(np.float32)
-        constants = {k: v for n in chain.nodes for k, v in self.before.constants.items() if k in n.inputs}
-        names = ("weights.real", "bias.real")
-        constants[names[0]] = restore(flat)
-        constants[names[1]] = fitted.bias.reshape(-1).astype(np.float32)
-        node = dataclasses.replace(compute, inputs=(compute.inputs[0], *names))
-        nodes = (node, *chain.nodes[1:])
-        held = {v for n in nodes for v in (*n.inputs, *n.outputs)}
-        types = {v: t for v, t in self.before.types.items() if v in held}
-        types.update({k: TensorType(v.shape, F32) for k, v in constants.items()})
-        small = Graph(
-            name=compute.name,
-            inputs=(compute.inputs[0],),
-            outputs=(chain.output,),
-            nodes=nodes,
-            types=types,
-            constants=constants,
-            opset=self.before.opset,
-            stage=Stage.FOLDED,
-        )
-        return FloatSession(small, threads=self.settings.threads)
-
-    def stage(self, chain: Chain, rows: LayerRows, fitted: FittedLayer) -> FittedLayer:
-        """Fit the output stage of a layer of few activation bits."""
-        clip = self.graph.clips.get(chain.output)
-        coarse = clip is not None and clip.element.bits <= _FEW
-        if not self.settings.recipe.fit_stages or not coarse or chain.shift is not None:
-            return fitted
-        sums = outputs(rows.x, fitted.levels * fitted.scales[:, :, np.newaxis], fitted.bias)
-        channels = fitted.bias.size
-        low, high = clip_bounds(self.before, chain.activation, channels)
-        wanted = np.clip(rows.y.reshape(-1, channels), low.astype(np.float32), high.astype(np.float32))
-        found = fit_stage(sums.reshape(-1, channels), wanted, clip.scale, clip.element)
-        gain, offset = (v.reshape(fitted.bias.shape) for v in (found.gain, found.offset))
-        return dataclasses.replace(
-            fitted, scales=fitted.scales * gain, bias=fitted.bias * gain + offset
-        )
-
-    def collect(self, step: Step, chain: Chain) -> LayerRows:
-        """Run the float layer, and gather rows of its inputs and targets."""
-        compute, replay = chain.compute, self.replay
-        windows = windows_of(self.before, compute)
-        count = rows_a_frame(windows, replay.frames)
-        source, sums = compute.inputs[0], compute.outputs[0]
-        partner, after = self.partner(chain)
-        xs: list[Array] = []
-        ys: list[Array] = []
-        others: list[Array] = []
-        for start, stop, found in replay.run_float(step, (sums,)):
-            levels = replay.read_levels(source, start, stop)
-            chosen = choose_positions(
-                windows.positions, count, start * len(levels) // (stop - start), len(levels)
-            )
-            xs.append(gather_windows(windows, levels, chosen))
-            y = gather_outputs(windows, found[sums], chosen)
-            if partner:
-                own = gather_outputs(windows, replay.read_seen(partner, start, stop), chosen)
-                y = y + gather_outputs(windows, replay.read_float(partner, start, stop), chosen)
-                y = y - own
-                others.append(own)
-            ys.append(y)
-        low, high = self.bounds(chain, after)
-        shape = (windows.groups, windows.outputs)
-        low, high = (b.reshape(shape).astype(np.float32) for b in (low, high))
-        if others:
-            other = np.concatenate(others)
-            low, high = low - other, high - other
-        return LayerRows(np.concatenate(xs), np.concatenate(ys), low, high)
-
-    def partner(self, chain: Chain) -> tuple[str, Chain]:
-        """Return the other branch of the residual Add that a layer goes into, "" if none."""
-        if not self.settings.recipe.correct_residuals or len(chain.nodes) > 1:
-            return "", chain
-        readers = self.before.consumers()
-        reader = self.before.sole_consumer(chain.output, readers)
-        after = next(
-            (
-                s.chain
-                for s in self.replay.steps
-                if s.chain is not None and reader is not None and s.nodes[0].name == reader.name
-            ),
-            None,
-        )
-        if after is None or not isinstance(after.compute, ops.Add):
-            return "", chain
-        others = [v for v in after.compute.inputs if v != chain.output]
-        same = [v for v in others if self.before.shape(v) == self.before.shape(chain.output)]
-        if len(same) != 1 or same[0] not in self.replay.seen:
-            return "", chain
-        return same[0], after
-
-    def bounds(self, chain: Chain, after: Chain) -> tuple[Float64, Float64]:
-        """Return, by channel, where the layer's sums are clipped, by PACT's clip too."""
-        channels = channels_of(self.before, chain.compute)
-        if after.table is not None:
-            return np.full(channels, -np.inf), np.full(channels, np.inf)
-        low, high = clip_bounds(self.before, after.activation, channels)
-        if after.activation is None and after.shift is None:
-            return low, high
-        clip = self.graph.clips[after.output]
-        least, most = (clip.scale * v for v in (clip.element.minimum, clip.element.maximum))
-        if after.shift is not None:
-            scale, shift = (
-                np.asarray(self.before.constants[v], np.float64).reshape(-1)
-                for v in after.shift.inputs[1:]
-            )
-            return np.maximum(low, (least - shift) / scale), np.minimum(high, (most - shift) / scale)
-        return np.maximum(low, least), np.minimum(high, most)
-
-    def bias(self, compute: Node) -> Float64:
-        for name in compute.inputs[2:]:
-            if name:
-                return np.asarray(self.before.constants[name], np.float64).reshape(-1)
-        return np.zeros(channels_of(self.before, compute))
-
-    def nearest(self, compute: Node) -> FittedLayer:
-        """Round without data."""
-        weights = np.asarray(self.before.constants[compute.inputs[1]], np.float32)
-        width = self.settings.bits.weight_bits(compute, first=compute.name in self.first)
-        flat, _ = channel_rows(compute, weights)
-        fit = bin_rows(flat, width, "mse")
-        return FittedLayer(fit.levels_type, fit.levels, fit.scales, self.bias(compute), 0.0)
-
-    def put(self, compute: Node, fitted: FittedLayer) -> Node:
-        """Write a layer's levels and bias into the graph; return its new node."""
-        weights = np.asarray(self.before.constants[compute.inputs[1]])
-        flat, restore = channel_rows(compute, weights)
-        types, constants = dict(self.graph.types), dict(self.graph.constants)
-        name = fresh_name(f"{compute.inputs[1]}.levels", types)
-        levels = restore(fitted.levels.reshape(flat.shape))
-        scales = tuple(float(s) for s in fitted.scales.reshape(-1))
-        constants[name] = levels
-        types[name] = TensorType(levels.shape, fitted.levels_type, scales)
-        held = next((v for v in compute.inputs[2:] if v), compute.inputs[1])
-        bias = fresh_name(f"{held}.refitted" if held in compute.inputs[2:] else f"{held}.bias", types)
-        constants[bias] = fitted.bias.reshape(-1).astype(np.float32)
-        types[bias] = TensorType(constants[bias].shape, F32)
-        node = dataclasses.replace(compute, inputs=(compute.inputs[0], name, bias))
-        nodes = tuple(node if n.name == node.name else n for n in self.graph.nodes)
-        self.graph = self.graph.replace(nodes=nodes, types=types, constants=constants)
-        return node
+def count_steps(graph: Graph) -> int:
+    """Return how often ``advance`` will be called."""
+    return len(_float_layers(graph))
 
 
 def alphabets(width: int) -> tuple[LevelType, ...]:
@@ -355,3 +111,145 @@ def alphabets(width: int) -> tuple[LevelType, ...]:
     if width == 1:
         return (odd(1),)
     return (odd(width), signed(width)) if width <= _FEW else (signed(width),)
+
+
+def _float_layers(graph: Graph) -> tuple[Node, ...]:
+    """Return the chip's weighted nodes whose weights are still float."""
+    return tuple(
+        node
+        for node in graph.nodes
+        if isinstance(node, WEIGHTED)
+        and node.name not in graph.host_reasons
+        and graph.tensor(node.inputs[1]).levels is None
+    )
+
+
+class _Run:
+    """One run of the pass: the graph so far (``graph``), and both networks' values.
+
+    The replay's own graph keeps float weights; clips are the same in both.
+    """
+
+    def __init__(self, graph: Graph, settings: RoundWeights) -> None:
+        self.settings = settings
+        self.before = graph
+        self.graph = graph
+        self.first = first_layers(graph)
+        self.layers = {node.name for node in _float_layers(graph)}
+        self.replay = Replay(graph, settings.samples, settings.threads)
+
+    def all(self) -> Graph:
+        for index, step in enumerate(self.replay.steps):
+            self.step(step)
+            self.replay.forget(index)
+            if self.settings.advance is not None and step.nodes[0].name in self.layers:
+                self.settings.advance()
+        return self.graph.pruned()
+
+    def step(self, step: Step) -> None:
+        compute, chain = step.nodes[0], step.chain
+        layer = chain is not None and compute.name in self.layers
+        if not self.replay.can_run(step):
+            self.replay.lose(step)
+            if layer:
+                self.put(compute, self.nearest(compute))
+        elif chain is None or not layer:
+            self.replay_only(step)
+        else:
+            node = self.put(compute, self.fit(step, chain))
+            after = dataclasses.replace(chain, compute=node)
+            self.replay.run_seen(Step(after.nodes, after, on_host=False), self.graph)
+
+    def replay_only(self, step: Step) -> None:
+        try:
+            for _ in self.replay.run_float(step):
+                pass
+            self.replay.run_seen(step, self.graph)
+        except LOSSES:
+            if not step.on_host:
+                raise
+            self.replay.lose(step)
+
+    # --- one layer -------------------------------------------------------------------------------
+
+    def fit(self, step: Step, chain: Chain) -> FittedLayer:
+        """Fit a layer, its clip and its stage; scales come back per unit of the input's value."""
+        compute, recipe = chain.compute, self.settings.recipe
+        rows = collect_rows(self.replay, step, chain, residuals=recipe.correct_residuals)
+        width, flat = self.width(compute), self.rows(compute)
+        groups, scale = rows.x.shape[1], self.graph.clips[compute.inputs[0]].scale
+        fitted = fit_layer(
+            rows,
+            flat.reshape(groups, -1, flat.shape[1]) * scale,
+            self.bias(compute).reshape(groups, -1),
+            alphabets(width),
+            recipe.options(width),
+        )
+        if self.is_coarse(chain):
+            if recipe.weigh_clips:
+                self.set_clips(choose_clip(self.replay, chain, fitted))
+            if recipe.fit_stages:
+                fitted = self.fit_stage(chain, rows, fitted)
+        return dataclasses.replace(fitted, scales=fitted.scales / scale)
+
+    def is_coarse(self, chain: Chain) -> bool:
+        """Whether a layer puts out few levels, behind a clip."""
+        clip = self.graph.clips.get(chain.output)
+        few = clip is not None and clip.element.bits <= _FEW
+        return few and chain.shift is None and isinstance(chain.activation, CLIPS)
+
+    def set_clips(self, clips: dict[str, Clip]) -> None:
+        self.graph = self.graph.replace(clips={**self.graph.clips, **clips})
+        self.replay.graph = self.replay.graph.replace(clips=self.graph.clips)
+
+    def fit_stage(self, chain: Chain, rows: LayerRows, fitted: FittedLayer) -> FittedLayer:
+        """Put the gain and offset that fit the output's levels into scales and bias."""
+        clip = self.graph.clips[chain.output]
+        real = fitted.levels * fitted.scales[:, :, np.newaxis]
+        channels = fitted.bias.size
+        sums = outputs(rows.x, real, fitted.bias).reshape(-1, channels)
+        low, high = clip_bounds(self.before, chain.activation, channels)
+        wanted = np.clip(rows.y.reshape(-1, channels), low, high).astype(np.float32)
+        found = fit_stage(sums, wanted, clip.scale, clip.element)
+        gain, offset = (v.reshape(fitted.bias.shape) for v in (found.gain, found.offset))
+        return dataclasses.replace(
+            fitted, scales=fitted.scales * gain, bias=fitted.bias * gain + offset
+        )
+
+    def nearest(self, compute: Node) -> FittedLayer:
+        """Round without data."""
+        fit = bin_rows(self.rows(compute), self.width(compute), "mse")
+        return FittedLayer(fit.levels_type, fit.levels, fit.scales, self.bias(compute), 0.0)
+
+    # --- weights ---------------------------------------------------------------------------------
+
+    def width(self, compute: Node) -> int:
+        return self.settings.bits.weight_bits(compute, first=compute.name in self.first)
+
+    def rows(self, compute: Node) -> Float64:
+        weights = np.asarray(self.before.constants[compute.inputs[1]], np.float32)
+        return channel_rows(compute, weights)[0]
+
+    def bias(self, compute: Node) -> Float64:
+        for name in compute.inputs[2:]:
+            if name:
+                return np.asarray(self.before.constants[name], np.float64).reshape(-1)
+        return np.zeros(channels_of(self.before, compute))
+
+    def put(self, compute: Node, fitted: FittedLayer) -> Node:
+        """Write a layer's levels and bias into the graph; return its new node."""
+        weights, held = compute.inputs[1], next((v for v in compute.inputs[2:] if v), "")
+        flat, restore = channel_rows(compute, np.asarray(self.before.constants[weights]))
+        types, constants = dict(self.graph.types), dict(self.graph.constants)
+        levels = restore(fitted.levels.reshape(flat.shape))
+        name = fresh_name(f"{weights}.levels", types)
+        constants[name] = levels
+        scales = tuple(float(s) for s in fitted.scales.reshape(-1))
+        types[name] = TensorType(levels.shape, fitted.levels_type, scales)
+        bias = fresh_name(f"{held}.refitted" if held else f"{weights}.bias", types)
+        constants[bias] = fitted.bias.reshape(-1).astype(np.float32)
+        types[bias] = TensorType(constants[bias].shape, F32)
+        node = dataclasses.replace(compute, inputs=(compute.inputs[0], name, bias))
+        nodes = tuple(node if n.name == node.name else n for n in self.graph.nodes)
+        self.graph = self.graph.replace(nodes=nodes, types=types, constants=constants)
+        return node

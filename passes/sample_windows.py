@@ -52,9 +52,7 @@ def windows_of(graph: Graph, node: Node) -> Windows:
     weights = graph.shape(node.inputs[1])
     groups = node.groups if isinstance(node, (ops.Conv, ops.ConvTranspose)) else 1
     per_in = graph.shape(node.inputs[0])[1] // groups
-    return Windows(
-        node, groups, per_in * math.prod(weights[2:]), shape[1] // groups, shape[2:]
-    )
+    return Windows(node, groups, per_in * math.prod(weights[2:]), shape[1] // groups, shape[2:])
 
 
 def rows_a_frame(windows: Windows, frames: int) -> int:
@@ -132,8 +130,7 @@ def _spread(node: Node, x: Array) -> tuple[Array, tuple[int, ...], tuple[int, ..
     reach = [d * (k - 1) for d, k in zip(node.dilation, node.kernel, strict=True)]
     before = [r - p for r, p in zip(reach, node.pads[:rank], strict=True)]
     after = [
-        r - p + o
-        for r, p, o in zip(reach, node.pads[rank:], node.output_padding, strict=True)
+        r - p + o for r, p, o in zip(reach, node.pads[rank:], node.output_padding, strict=True)
     ]
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], node.stride, strict=True)]
     wide = [max(b, 0) + n + max(a, 0) for b, n, a in zip(before, sizes, after, strict=True)]
@@ -144,7 +141,6 @@ def _spread(node: Node, x: Array) -> tuple[Array, tuple[int, ...], tuple[int, ..
     )
     out[(slice(None), *inner)] = moved
     crop = tuple(
-        slice(max(-b, 0), w - max(-a, 0))
-        for b, w, a in zip(before, wide, after, strict=True)
+        slice(max(-b, 0), w - max(-a, 0)) for b, w, a in zip(before, wide, after, strict=True)
     )
     return out[(slice(None), *crop)], (1,) * rank, node.dilation

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compiler.statistics.linear_systems import factor_upper, solve_right, with_ridge
-from lowbitc.compiler.statistics.moments import on_grid
-from lowbitc.compiler.statistics.round_levels import (
-    Effort,
-    Rounded,
-    better_rows,
-    polish,
-    round_levels,
+from lowbitc.compiler.statistics.linear_systems import (
+    factor_upper,
+    multiply,
+    solve_right,
+    with_ridge,
 )
+from lowbitc.compiler.statistics.moments import on_grid
+from lowbitc.compiler.statistics.round_levels import Effort, polish, round_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +48,8 @@ class LayerRows:
 
     x: Array
     y: Float32
-    low: Array
-    high: Array
+    low: Float32
+    high: Float32
 
     @property
     def clipped(self) -> bool:
@@ -113,7 +112,7 @@ def fit_layer(
             best = polish(best_weights, best, problem.second, options.effort)
     fitted = best.levels * best.scales[:, :, np.newaxis]
     variance = float(target.var(axis=0, dtype=np.float64).sum())
-    shift = _means(target) - (fitted @ problem.mean[:, :, np.newaxis])[:, :, 0]
+    shift = _means(target) - _at_mean(fitted, problem.mean)
     return FittedLayer(
         best.levels_type,
         best.levels.astype(np.int8),
@@ -130,7 +129,7 @@ def float_error(rows: LayerRows, weights: Float64) -> float:
     products = cross_moments(rows.y, rows.x) / problem.count
     centred = products - _means(rows.y)[:, :, np.newaxis] * problem.mean[:, np.newaxis, :]
     variance = float(rows.y.var(axis=0, dtype=np.float64).sum())
-    explained = 2 * (best * centred).sum() - ((best @ problem.centred) * best).sum()
+    explained = 2 * (best * centred).sum() - (multiply(best, problem.centred) * best).sum()
     return 1.0 - float(explained) / variance if variance else 0.0
 
 
@@ -154,12 +153,12 @@ class _Problem:
         """Return the float weights that come nearest to a target."""
         products = cross_moments(target, self.rows.x) / self.count
         centred = products - _means(target)[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
-        return solve_right(centred + self.weights @ self.ridge, self.second)
+        return solve_right(centred + multiply(self.weights, self.ridge), self.factor)
 
     def freed(self, weights: Float64) -> Float32:
         """Return the target in which outputs beyond the clip are the layer's own."""
         rows = self.rows
-        shift = _means(rows.y) - (weights @ self.mean[:, :, np.newaxis])[:, :, 0]
+        shift = _means(rows.y) - _at_mean(weights, self.mean)
         own = outputs(rows.x, weights, shift)
         free = np.where(rows.y <= rows.low, np.minimum(own, rows.low), rows.y)
         return np.where(rows.y >= rows.high, np.maximum(own, rows.high), free).astype(np.float32)
@@ -173,8 +172,12 @@ def second_moments(x: Array) -> Float64:
     exact = _EXACT_IN_FLOAT32 // (peak * peak)
     single = exact >= _FEWEST_ROWS_WORTHWHILE
     for part in _pieces(x, exact if single else x.shape[0]):
-        grouped = _grouped(part, np.float32 if single else np.float64)
-        total += np.swapaxes(grouped, 1, 2) @ grouped
+        if single:
+            narrow = _grouped_single(part)
+            total += np.swapaxes(narrow, 1, 2) @ narrow
+        else:
+            wide = _grouped(part)
+            total += np.swapaxes(wide, 1, 2) @ wide
     return total
 
 
@@ -186,19 +189,20 @@ def cross_moments(y: Float32, x: Array) -> Float64:
     for part in _pieces(x, x.shape[0]):
         stop = start + part.shape[0]
         paired = on_grid(y[start:stop], largest, _TARGET_BITS)
-        total += np.swapaxes(_grouped(paired, np.float64), 1, 2) @ _grouped(part, np.float64)
+        total += np.swapaxes(_grouped(paired), 1, 2) @ _grouped(part)
         start = stop
     return total
 
 
 def outputs(x: Array, weights: Float64, bias: Float64) -> Float32:
-    """Return x Wᵀ + b, [M, G, O]."""
-    turned = np.swapaxes(weights, 1, 2).astype(np.float32)
+    """Return x Wᵀ + b, [M, G, O]; W is put on a grid of 24 bits, so that the sums are exact."""
+    largest = float(np.abs(weights).max(initial=0.0))
+    turned = np.swapaxes(on_grid(weights, largest, _TARGET_BITS), 1, 2)
     found = np.empty((x.shape[0], *bias.shape), np.float32)
     start = 0
     for part in _pieces(x, x.shape[0]):
         stop = start + part.shape[0]
-        found[start:stop] = np.moveaxis(_grouped(part, np.float32) @ turned, 0, 1)
+        found[start:stop] = np.moveaxis(_grouped(part) @ turned, 0, 1)
         start = stop
     found += bias.astype(np.float32)
     return found
@@ -210,24 +214,21 @@ def _pieces(x: Array, most: int) -> Iterator[Array]:
         yield x[start : start + step]
 
 
-def _grouped(part: Array, dtype: type[np.floating]) -> Array:
-    return np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=dtype)
+def _grouped(part: Array) -> Float64:
+    return np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=np.float64)
+
+
+def _grouped_single(part: Array) -> Float32:
+    return np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=np.float32)
 
 
 def _level_sums(x: Array) -> Float64:
-    return x.sum(axis=0, dtype=np.int64).astype(np.float64)
+    return np.asarray(x.sum(axis=0, dtype=np.int64), np.float64)
+
+
+def _at_mean(weights: Float64, mean: Float64) -> Float64:
+    return np.asarray((weights * mean[:, np.newaxis]).sum(axis=2))
 
 
 def _means(y: Float32) -> Float64:
-    return y.mean(axis=0, dtype=np.float64)
-
-
-__all__ = [
-    "Effort",
-    "FitOptions",
-    "FittedLayer",
-    "LayerRows",
-    "Rounded",
-    "better_rows",
-    "fit_layer",
-]
+    return np.asarray(y.mean(axis=0, dtype=np.float64))

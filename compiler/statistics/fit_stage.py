@@ -33,16 +33,13 @@ class StageFit:
     after: float
 
 
-def fit_stage(
-    sums: Float32, wanted: Float32, scale: float, element: LevelType
-) -> StageFit:
+def fit_stage(sums: Float32, wanted: Float32, scale: float, element: LevelType) -> StageFit:
     """Search gain and offset for z and a, both [M, C]; rows are thinned evenly to 2^14."""
     step = -(-sums.shape[0] // _MOST_ROWS)
     z = np.ascontiguousarray(sums[::step].T) / np.float32(scale)
     a = np.ascontiguousarray(wanted[::step].T) / np.float32(scale)
     channels = z.shape[0]
     gain, offset = np.ones(channels), np.zeros(channels)
-    centre = z.mean(axis=1, keepdims=True)
     start = _error(z, a, element)
     least = start.copy()
     for factor in _GAINS:
@@ -51,7 +48,6 @@ def fit_stage(
             found = _error(moved + np.float32(shift), a, element)
             better = found < least
             gain[better], offset[better], least[better] = factor, shift * scale, found[better]
-    del centre
     power = float((a.astype(np.float64) ** 2).sum()) or 1.0
     return StageFit(gain, offset, float(start.sum()) / power, float(least.sum()) / power)
 
@@ -61,4 +57,4 @@ def _error(steps: Float32, wanted: Float32, element: LevelType) -> Float64:
     np.clip(levels, element.minimum, element.maximum, out=levels)
     levels -= wanted
     levels *= levels
-    return levels.sum(axis=1, dtype=np.float64)
+    return np.asarray(levels.sum(axis=1, dtype=np.float64))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.elements import Alphabet
+from lowbitc.compiler.statistics.linear_systems import multiply
 from lowbitc.compiler.statistics.weight_scales import fit_weights
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def round_levels(
     return best
 
 
-def polish(
-    weights: Float64, start: Rounded, second: Float64, effort: Effort
-) -> Rounded:
+def polish(weights: Float64, start: Rounded, second: Float64, effort: Effort) -> Rounded:
     """Move levels and refit scales from a given start, for targets that changed a little."""
     best = _measured(weights, start.levels, start.scales, second, start.levels_type)
     for _ in range(max(effort.rounds, 1)):
@@ -113,7 +112,7 @@ def feed_back(
     diagonal = np.diagonal(factor, axis1=1, axis2=2)
     for start in range(0, inputs, _BLOCK):
         stop = min(start + _BLOCK, inputs)
-        carried = backward[:, start:stop, :start] @ errors[:, :start]
+        carried = multiply(backward[:, start:stop, :start], errors[:, :start])
         for column in range(start, stop):
             wanted = carried[:, column - start] / diagonal[:, column, np.newaxis]
             wanted += columns[:, column]
@@ -127,7 +126,7 @@ def feed_back(
     return _columns_last(levels)
 
 
-def descend(  # noqa: PLR0913 - a problem, a start and how long
+def descend(
     weights: Float64,
     levels: Float64,
     scales: Float64,
@@ -139,7 +138,7 @@ def descend(  # noqa: PLR0913 - a problem, a start and how long
     inputs = weights.shape[2]
     chosen = _columns_first(levels)
     errors = _columns_first(weights - levels * scales[:, :, np.newaxis])
-    slope = second @ errors
+    slope = multiply(second, errors)
     diagonal = np.diagonal(second, axis1=1, axis2=2)
     for _ in range(sweeps):
         moved = False
@@ -161,8 +160,8 @@ def descend(  # noqa: PLR0913 - a problem, a start and how long
             if not changes.any():
                 continue
             moved = True
-            slope[:, :start] += second[:, :start, start:stop] @ changes
-            slope[:, stop:] += second[:, stop:, start:stop] @ changes
+            slope[:, :start] += multiply(second[:, :start, start:stop], changes)
+            slope[:, stop:] += multiply(second[:, stop:, start:stop], changes)
         if not moved:
             break
     return _columns_last(chosen)
@@ -191,7 +190,7 @@ def nearest(steps: Float64, levels_type: LevelType) -> Float64:
 
 def row_errors(errors: Float64, second: Float64) -> Float64:
     """Return diag(E H Eᵀ) [G, O]."""
-    return np.asarray(((errors @ second) * errors).sum(axis=2))
+    return np.asarray((multiply(errors, second) * errors).sum(axis=2))
 
 
 def _refitted(
@@ -202,7 +201,7 @@ def _refitted(
     levels_type: LevelType,
 ) -> Rounded:
     """Fit the scale to the levels: s = q H w / q H q, where that is positive."""
-    pulled = levels @ second
+    pulled = multiply(levels, second)
     products = (pulled * weights).sum(axis=2)
     squares = (pulled * levels).sum(axis=2)
     fits = (products > 0) & (squares > 0)
