@@ -13,6 +13,7 @@ from lowbitc.compiler.ir.graph import Graph, Stage
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
 from lowbitc.passes.calibrate_pact import choose_clip
+from lowbitc.passes.fit_tables import fit_table_inputs
 from lowbitc.passes.plan_levels import Group, plan_levels
 from lowbitc.passes.propagate_moments import Moments, propagate
 
@@ -39,9 +40,14 @@ class CalibrateDataFree:
         """Return the graph with its clips, in stage CALIBRATED."""
         moments = propagate(graph, self.known)
         clips: dict[str, Clip] = {}
+        seen_alone: dict[str, Histogram] = {}
         for group in plan_levels(graph, self.bits):
-            clip = choose_clip(group, _histogram(graph, group, moments), self.method)
+            histogram = _histogram(graph, group, moments)
+            clip = choose_clip(group, histogram, self.method)
             clips.update(dict.fromkeys(group.values, clip))
+            if len(group.values) == 1:
+                seen_alone[group.values[0]] = histogram
+        clips.update(fit_table_inputs(graph, clips, seen_alone))
         after = graph.replace(clips=clips, stage=Stage.CALIBRATED)
         seen = sum(value in self.known for value in clips)
         told = warning(

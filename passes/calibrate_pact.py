@@ -21,6 +21,7 @@ from lowbitc.compiler.ir.types import Clip
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.clips import clip_min_max, clip_mse, clip_octav, clip_percentile
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
+from lowbitc.passes.fit_tables import fit_table_inputs
 from lowbitc.passes.plan_levels import Group, plan_levels
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class CalibratePact:
             clip = choose_clip(group, histogram, self.method)
             clips.update(dict.fromkeys(group.values, clip))
         raise_errors(found)
+        clips.update(fit_table_inputs(graph, clips, _alone(groups, histograms)))
         after = graph.replace(clips=clips, stage=Stage.CALIBRATED)
         return PassResult(after, changed=True, diagnostics=tuple(found))
 
@@ -103,6 +105,12 @@ def _worth_fetching(graph: Graph, groups: tuple[Group, ...]) -> list[tuple[str, 
         ]
         chosen.append(tuple(kept))
     return chosen
+
+
+def _alone(groups: tuple[Group, ...], histograms: list[Histogram]) -> dict[str, Histogram]:
+    """Return the histograms of groups of one value, by value."""
+    pairs = zip(groups, histograms, strict=True)
+    return {group.values[0]: held for group, held in pairs if len(group.values) == 1}
 
 
 def choose_clip(group: Group, histogram: Histogram, method: str) -> Clip:

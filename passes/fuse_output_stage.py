@@ -82,6 +82,7 @@ class StageBuilder:
             )
             unit, bias = unit * scale, bias * scale + shift
             low, high = low * scale + shift, high * scale + shift
+        bias = bias + middle.zero * middle.scale
         element = middle.element
         least = np.clip(_round(low / middle.scale), element.minimum, element.maximum)
         most = np.clip(_round(high / middle.scale), element.minimum, element.maximum)

@@ -120,9 +120,10 @@ class _Planner:
         roots = list(dict.fromkeys(self.root(v) for v in node.inputs))
         elements = {self.element[r] for r in roots}
         output = node.outputs[0]
-        if len(elements) > 1 or any(r in self.measured for r in roots):
+        unknown = [r in self.measured for r in roots]
+        if len(elements) > 1 or (any(unknown) and not all(unknown)):
             width = max(e.bits for e in elements)
-            below = any(e.signed for e in elements) or any(r in self.measured for r in roots)
+            below = any(e.signed for e in elements) or any(unknown)
             self.add(output, signed(_FULL) if below else unsigned(width))
             return
         first = roots[0]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def activation_table(graph: Graph, node: Node, source: Clip, target: Clip) -> Array:
     """Return the target's level for each level of the source, ascending from the smallest."""
-    x = source.element.levels().astype(np.float64) * source.scale
+    x = (source.element.levels().astype(np.float64) - source.zero) * source.scale
     return _levels(activation_values(graph, node, x), target)
 
 

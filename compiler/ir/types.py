@@ -56,7 +56,11 @@ ValueType = TensorType | OpaqueType
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """How an activation is quantized: its levels, and the value of one level."""
+    """How an activation is quantized: value = (level - zero) · scale.
+
+    ``zero`` is 0 for all that leaves a layer; sums that a table follows may be moved.
+    """
 
     element: LevelType
     scale: float
+    zero: int = 0

@@ -214,7 +214,8 @@ def _clip(scanner: Scanner, parts: _Parts) -> None:
     scanner.expect(":")
     levels = parse_levels(scanner)
     scanner.expect("*")
-    parts.clips[value] = Clip(levels, scanner.number())
+    scale = scanner.number()
+    parts.clips[value] = Clip(levels, scale, scanner.integer() if scanner.skip("zero") else 0)
 
 
 def _host(scanner: Scanner, parts: _Parts) -> None:

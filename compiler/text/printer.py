@@ -42,7 +42,8 @@ def _lines(graph: Graph, *, elide: bool) -> Iterator[str]:
     for node in graph.nodes:
         yield _spell_node(graph, node, elide=elide)
     for value, clip in graph.clips.items():
-        yield f"clip {spell_value(value)} : {spell_element(clip.element)} * {clip.scale!r}"
+        spelled = f"clip {spell_value(value)} : {spell_element(clip.element)} * {clip.scale!r}"
+        yield f"{spelled} zero {clip.zero}" if clip.zero else spelled
     for name, reason in graph.host_reasons.items():
         yield f"host {quote(name)} : {quote(reason)}"
     for region in graph.regions:

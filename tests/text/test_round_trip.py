@@ -102,7 +102,11 @@ def _graphs(draw: st.DrawFn) -> Graph:
         opset=draw(st.integers(1, 40)),
         domains=tuple(draw(st.lists(st.tuples(_NAMES, st.integers(1, 9)), max_size=2))),
         stage=draw(st.sampled_from(Stage)),
-        clips=draw(st.dictionaries(_NAMES, st.builds(Clip, _LEVELS, _FLOATS), max_size=2)),
+        clips=draw(
+            st.dictionaries(
+                _NAMES, st.builds(Clip, _LEVELS, _FLOATS, st.integers(-200, 200)), max_size=2
+            )
+        ),
         host_reasons=draw(st.dictionaries(_NAMES, _NAMES, max_size=2)),
         regions=(Region(Where.HOST, tuple(names)), Region(Where.DEVICE, ())),
     )
