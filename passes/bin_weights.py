@@ -37,7 +37,8 @@ METHODS = ("mse", "sawb")
 class BinWeights:
     """Replace the float weights of the chip's layers by levels with a scale a channel.
 
-    Layers of one kind and width that read one weight constant share its levels.
+    Layers of one kind and width that read one weight constant share its levels. Weights that are
+    levels already stay as they are.
     """
 
     name: ClassVar[str] = "bin-weights"
@@ -52,7 +53,7 @@ class BinWeights:
         nodes: dict[str, Node] = {}
         held: dict[tuple[object, ...], str] = {}
         for node in on_device(graph):
-            if not isinstance(node, WEIGHTED):
+            if not isinstance(node, WEIGHTED) or graph.tensor(node.inputs[1]).levels is not None:
                 continue
             width = self.bits.weight_bits(node, first=node.name in first)
             groups = node.groups if isinstance(node, ops.ConvTranspose) else 0

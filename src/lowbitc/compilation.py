@@ -14,7 +14,7 @@ from lowbitc.compiler.datasets.stream import InputSpec
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
 from lowbitc.compiler.frontend import import_model
 from lowbitc.compiler.manager import PassManager
-from lowbitc.options import Options, settle
+from lowbitc.options import FEEDBACK, Options, settle
 from lowbitc.passes.absorb_shifts import AbsorbShifts
 from lowbitc.passes.assign_devices import AssignDevices
 from lowbitc.passes.bin_weights import BinWeights
@@ -24,6 +24,7 @@ from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.partition import Partition
 from lowbitc.passes.propagate_moments import batchnorm_moments
 from lowbitc.passes.quantize import Quantize
+from lowbitc.passes.round_weights import RoundWeights
 from lowbitc.targets.build import build_program
 from lowbitc.targets.registry import load_target
 
@@ -134,24 +135,44 @@ def quantizing(
 ) -> tuple[Pass, ...]:
     """Return the passes that take a folded graph to a partitioned one."""
     bits = options.bits
-    calibrate: Pass
+    calibrating: tuple[Pass, ...]
     if dataset is None:
-        calibrate = CalibrateDataFree(batchnorm_moments(imported), bits, options.clip)
+        known = batchnorm_moments(imported)
+        calibrating = (CalibrateDataFree(known, bits, options.clip),)
     else:
-        count = min(len(dataset), options.limit)
-        calibrate = CalibratePact(
-            lambda: _reported(_samples(imported, dataset, count), count, report),
-            bits,
-            options.clip,
-            options.threads,
-        )
+        calibrating = _calibrating(imported, dataset, options, report)
     return (
         AssignDevices(target.findings, bits),
         AbsorbShifts(),
-        calibrate,
-        BinWeights(bits, options.weights),
+        *calibrating,
+        BinWeights(bits, "mse" if options.weights == FEEDBACK else options.weights),
         Quantize(),
         Partition(),
+    )
+
+
+def _calibrating(
+    imported: Graph, dataset: Dataset, options: Options, report: Report
+) -> tuple[Pass, ...]:
+    """Return the passes that look at data: clips, and weights where errors are fed back."""
+    count = min(len(dataset), options.limit)
+    calibrate = CalibratePact(
+        lambda: _reported(_samples(imported, dataset, count), count, report),
+        options.bits,
+        options.clip,
+        options.threads,
+    )
+    if options.weights != FEEDBACK:
+        return (calibrate,)
+    layers = itertools.count(1)
+    return (
+        calibrate,
+        RoundWeights(
+            lambda: _samples(imported, dataset, count),
+            options.bits,
+            threads=options.threads,
+            advance=lambda: report("round weights", next(layers), 0),
+        ),
     )
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 DEFAULT_BITS = "8/8/8"
 DEFAULT_TARGET = "lb1"
+FEEDBACK = "feedback"
+"""Weights are rounded layer by layer with error feedback, toward the float network's outputs."""
+WEIGHT_METHODS = (*bin_weights.METHODS, FEEDBACK)
+_FULL = 8
 DEFAULT_LIMIT = 512
 """Most calibration samples that are looked at when nothing else is asked for."""
 
@@ -67,13 +71,24 @@ def settle(  # noqa: PLR0913 - one a setting
         source = own if own.exists() else None
     found: list[Diagnostic] = []
     chosen_clip = clip or held.clip or "mse"
-    chosen_weights = weights or held.weights or "mse"
+    settled_bits = held.bits_or(bits, DEFAULT_BITS)
+    chosen_weights = weights or held.weights or _default_weights(settled_bits, source)
     found += _one_of("clip", chosen_clip, calibrate_pact.METHODS)
-    found += _one_of("weights", chosen_weights, bin_weights.METHODS)
+    found += _one_of("weights", chosen_weights, WEIGHT_METHODS)
+    if chosen_weights == FEEDBACK and source is None:
+        found.append(
+            error(
+                "LB731",
+                "rounding weights with error feedback needs calibration data",
+                found="no data",
+                allowed="weights mse or sawb without data",
+                hint="give samples with --calib",
+            )
+        )
     if found:
         raise CompileError(found)
     return Options(
-        bits=held.bits_or(bits, DEFAULT_BITS),
+        bits=settled_bits,
         target=target or held.target or DEFAULT_TARGET,
         calib=source,
         preprocess=held.preprocess,
@@ -83,6 +98,13 @@ def settle(  # noqa: PLR0913 - one a setting
         limit=limit,
         threads=threads,
     )
+
+
+def _default_weights(bits: Bits, source: DataSource | None) -> str:
+    """Round with error feedback where it pays: below 8 bits, and where there is data."""
+    widths = (bits.first, bits.weights, bits.activations, *(w.weights for w in bits.layers))
+    few = any(width is not None and width < _FULL for width in widths)
+    return FEEDBACK if few and source is not None else "mse"
 
 
 def parse_shapes(spelled: Iterable[str]) -> dict[str, tuple[int | None, ...]]:

@@ -69,3 +69,10 @@ def test_rows_of_a_transposed_convolution_are_its_output_channels() -> None:
     assert back.shape == weights.shape
     again, _ = channel_rows(node, back)
     assert np.array_equal(again, numbered)
+
+
+def test_weights_that_are_levels_stay_as_they_are() -> None:
+    once = BinWeights(parse_bits("8/4/4")).run(residual_network()).graph
+    again = BinWeights(parse_bits("8/2/2")).run(once)
+    assert not again.changed
+    assert again.graph.constants.keys() == once.constants.keys()
