@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BATCH_BYTES = 1 << 27
 """Bound on the levels of one micro-batch, all values of the largest launch together."""
 _MOST_SAMPLES = 64
+_LEVEL_BYTES = {"reference": 8}
+"""Bytes in which an engine holds a level, where that is not one."""
 _WHERE = "the data"
 
 
@@ -53,7 +55,7 @@ class Simulator:
             else OnnxSession(step.model, threads=threads)
             for step in program.steps
         )
-        self.batch = _batch_size(program)
+        self.batch = _batch_size(program, _LEVEL_BYTES.get(engine, 1))
 
     def run(
         self,
@@ -220,10 +222,10 @@ def _concatenated(name: str, parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _batch_size(program: Program) -> int:
-    """Return how many samples run at once; each holds its levels as eight bytes at worst."""
+def _batch_size(program: Program, level_bytes: int) -> int:
+    """Return how many samples run at once, if no level were ever freed."""
     most = 1
     for launch in program.launches:
         values = [v for v in launch.graph.types if v not in launch.graph.constants]
-        most = max(most, 8 * sum(launch.graph.tensor(v).size for v in values))
+        most = max(most, level_bytes * sum(launch.graph.tensor(v).size for v in values))
     return max(1, min(_MOST_SAMPLES, BATCH_BYTES // most))
