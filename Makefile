@@ -34,7 +34,7 @@ format: $(STAMP) ## sort imports and format
 
 types: $(STAMP) ## mypy and pyright, both strict
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 conformance: $(STAMP) ## hold every engine to the integer specification
 	$(BIN)/python -m pytest -m conformance $(PYTEST_ARGS)
