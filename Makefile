@@ -39,10 +39,11 @@ types: $(STAMP) ## mypy and pyright, both strict
 conformance: $(STAMP) ## hold every engine to the integer specification
 	$(BIN)/python -m pytest -m conformance $(PYTEST_ARGS)
 
-bench: $(STAMP) ## run the benchmarks
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) ## SAWB coefficients, and speed against float ONNX Runtime
+	$(BIN)/python benchmarks/derive_sawb.py --check
+	$(BIN)/python benchmarks/speed.py
 
-demo: $(STAMP) ## compile and simulate the network that comes with the package
+demo: $(STAMP) ## compile, simulate and gate the network that comes with the package
 	$(BIN)/lowbitc demo
 
 build: $(STAMP) ## wheel and source distribution, into dist/
