@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 help:
-	@grep -E '^[a-z]+:' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
 
 # The C source is a prerequisite because an editable install builds it.
 $(STAMP): pyproject.toml src/lowbitc/_version.py $(wildcard targets/native/*.c targets/native/*.h)
@@ -36,7 +36,7 @@ types: $(STAMP) ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-conformance: $(STAMP) ## hold every engine to the integer specification
+conformance: $(STAMP) ## ONNX's own backend tests, through importer and exporter
 	$(BIN)/python -m pytest -m conformance $(PYTEST_ARGS)
 
 bench: $(STAMP) ## SAWB coefficients, and speed against float ONNX Runtime
