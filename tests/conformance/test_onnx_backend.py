@@ -28,16 +28,18 @@ def test_every_onnx_backend_test_passes_or_is_listed_with_its_reason(
     outcomes = run_suite(LowbitcBackend)
     failed = {name: said for name, said in outcomes.items() if said}
     unexpected = {name: said for name, said in failed.items() if name not in skips.names}
-    if unexpected and not skips.current:
-        # Other versions have other tests and kernels: what plain ONNX Runtime fails is no defect.
-        plain = run_suite(PlainBackend, set(unexpected))
-        unexpected = {name: said for name, said in unexpected.items() if not plain[name]}
+    # Other versions and machines have other tests and kernels: a test that ONNX Runtime fails on
+    # the untouched model is no defect of lowbitc's.
+    plain = run_suite(PlainBackend, set(unexpected)) if unexpected else {}
     lines = [f"ONNX backend tests: {len(outcomes) - len(failed)} passed, {len(failed)} skipped"]
-    lines += [f"  {len(names):4} {reason}" for reason, names in sorted(skips.reasons.items())]
+    for reason, names in sorted(skips.reasons.items()):
+        lines.append(f"  {len(set(names) & set(failed)):4} {reason}")
+    if plain:
+        lines.append(f"  {len(plain):4} not listed; ONNX Runtime alone fails too, on this machine")
     record_property("conformance", "\n".join(lines))
-    assert not unexpected
+    assert not {name: said for name, said in unexpected.items() if not plain[name]}
     if skips.current:
-        needless = sorted(skips.names - set(failed))
+        needless = sorted(skips.binding - set(failed))
         assert not needless, "run refresh_skips.py: these pass now, or are no tests any more"
 
 

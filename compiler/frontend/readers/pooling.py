@@ -45,14 +45,16 @@ def read_max_pool(reading: Reading) -> Node | Host:
 def read_average_pool(reading: Reading) -> Node | Host:
     """Read an average pool."""
     area = window(reading, reading.attributes.integers("kernel_shape") or ())
-    counts = any(area.pads) and bool(reading.attributes.integer("count_include_pad", 0))
+    # Without padding the flag says nothing, but for windows that overhang: runtimes disagree there.
+    up = _rounds_up(reading, area)
+    counts = (any(area.pads) or up) and bool(reading.attributes.integer("count_include_pad", 0))
     return ops.AveragePool(
         **reading.fields(),
         kernel=area.kernel,
         stride=area.stride,
         dilation=area.dilation,
         pads=area.pads,
-        ceil_mode=_rounds_up(reading, area),
+        ceil_mode=up,
         count_padding=counts,
     )
 
