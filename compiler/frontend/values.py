@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import TypeProto, helper, numpy_helper, shape_inference
+from onnx import NodeProto, TypeProto, helper, numpy_helper, shape_inference
 
 from lowbitc.compiler.elements import PlainType
 from lowbitc.compiler.frontend.types import more_certain, type_proto, value_type
@@ -15,7 +15,7 @@ from lowbitc.compiler.ir.types import TensorType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onnx import NodeProto, OperatorSetIdProto, TensorProto
+    from onnx import OperatorSetIdProto, TensorProto
 
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.frontend.schema import Schema
@@ -85,7 +85,7 @@ class KnownValues:
                 types[""] = TypeProto()
             found = shape_inference.infer_node_outputs(
                 schema.op,
-                node,
+                _with_sorted_axes(node) if node.op_type == "Squeeze" else node,
                 types,
                 {value: data for value in node.input if (data := self._telling(value))},
                 opset_imports=self._opsets(),
@@ -115,3 +115,12 @@ class KnownValues:
             return None
         self._data[value] = numpy_helper.from_array(found, value)
         return self._data[value]
+
+
+def _with_sorted_axes(node: NodeProto) -> NodeProto:
+    """Sort the axes of a Squeeze: inference before opset 11 drops wrong ones otherwise."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    for held in copy.attribute:
+        held.ints.sort()
+    return copy

@@ -42,7 +42,7 @@ def node(op_type: str, inputs: str, outputs: str = "y", name: str = "n", **held:
     return helper.make_node(op_type, read, outputs.split(), name=name, **held)
 
 
-def model(  # noqa: PLR0913 - the parts of a model, each by name
+def model(
     nodes: Sequence[NodeProto],
     *,
     inputs: Sequence[ValueInfoProto] = (),
@@ -60,7 +60,10 @@ def model(  # noqa: PLR0913 - the parts of a model, each by name
         [numpy_helper.from_array(held, name) for name, held in (constants or {}).items()],
     )
     domains = {one.domain for one in nodes} - {""}
-    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in sorted(domains))]
+    imports = [
+        helper.make_opsetid("", opset),
+        *(helper.make_opsetid(d, 1) for d in sorted(domains)),
+    ]
     return helper.make_model(graph, opset_imports=imports, **{"ir_version": 8, **parts})
 
 

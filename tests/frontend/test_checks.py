@@ -110,7 +110,7 @@ def test_batch_norm_with_is_test_0_is_refused() -> None:
 
 
 def test_dropout_in_training_mode_is_refused() -> None:
-    held = {"r": np.asarray(0.5, np.float32), "t": np.asarray(True)}
+    held = {"r": np.asarray(0.5, np.float32), "t": np.asarray(1, np.bool_)}
     found = refusal(model([node("Dropout", "x r t")], constants=held))["LB111"]
     assert "Dropout" in found.message
 

@@ -31,7 +31,9 @@ _RELU = model([node("Relu", "x")], inputs=[info("x", 1, 8)]).SerializeToString()
         (b"\xff\xfe\x00\x01\x02", "unknown binary data", "export"),
     ],
 )
-def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes, kind: str, hint: str) -> None:
+def test_another_kind_of_file_is_named(
+    tmp_path: Path, content: bytes, kind: str, hint: str
+) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
     found = refusal(path)["LB102"]
