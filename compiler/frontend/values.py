@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import NodeProto, TypeProto, helper, numpy_helper, shape_inference
+from onnx import NodeProto, helper, numpy_helper, shape_inference
 
 from lowbitc.compiler.elements import PlainType
 from lowbitc.compiler.frontend.types import more_certain, type_proto, value_type
@@ -15,7 +15,7 @@ from lowbitc.compiler.ir.types import TensorType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onnx import OperatorSetIdProto, TensorProto
+    from onnx import OperatorSetIdProto, TensorProto, TypeProto
 
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.frontend.schema import Schema
@@ -79,14 +79,10 @@ class KnownValues:
         found: dict[str, TypeProto] = {}
         if schema is not None and schema.op.has_type_and_shape_inference_function:
             reads = {value for value in (*node.input, *captures) if value}
-            types = {value: self._proto(value) for value in reads}
-            # onnx before 1.17 wants a type of absent inputs too; later versions take no notice.
-            if "" in node.input:
-                types[""] = TypeProto()
             found = shape_inference.infer_node_outputs(
                 schema.op,
                 _with_sorted_axes(node) if node.op_type == "Squeeze" else node,
-                types,
+                {value: self._proto(value) for value in reads},
                 {value: data for value in node.input if (data := self._telling(value))},
                 opset_imports=self._opsets(),
             )
