@@ -26,7 +26,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "LB103",
         "Model file cut short or damaged",
-        "The file starts as an ONNX model does, but is not a whole protobuf message.",
+        "The file starts as an ONNX model does, but is not a whole protobuf message, or has names "
+        "that are no text.",
         "A download or copy stopped early, or the file was transferred as text.",
         _COPY_AGAIN,
     ),
@@ -81,10 +82,10 @@ CODES: tuple[Code, ...] = (
     Code(
         "LB110",
         "NaN or infinite weights",
-        "A constant holds elements that are not finite; the finding gives the first index.",
+        "A constant holds NaN, or the weights of a layer hold infinity; the finding gives the "
+        "first index. Infinity elsewhere, as in masks, is left alone.",
         "They spread to every result that they touch, and have no integer level.",
-        "Take an earlier checkpoint, or find the layer that diverged. Infinite masks: use a large "
-        "finite number, such as -1e4.",
+        "Take an earlier checkpoint, or find the layer that diverged.",
     ),
     Code(
         "LB111",
@@ -162,7 +163,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "LB121",
         "Shapes contradict each other",
-        "Shape inference found that a node does not accept the shapes or types of its inputs.",
+        "Shape inference found that a node does not accept the shapes or types of its inputs. A "
+        "warning where the node stays on the CPU, whose runtime may be more lenient.",
         "The model cannot run with these input shapes, here or elsewhere.",
         "If a batch or image size is fixed inside the model, give it with --shape; else export "
         "the model again.",

@@ -11,10 +11,10 @@ from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 from lowbitc.compiler.onnx_subgraphs import subgraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from onnx import GraphProto
+    from onnx import GraphProto, NodeProto
 
 _GIT_LFS = b"version https://git-lfs"
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
@@ -64,25 +64,40 @@ def parse_model(content: bytes, name: str) -> ModelProto:
     if not model.HasField("graph"):
         message = f"{name} is not an ONNX model: it has no graph"
         raise CompileError([error("LB102", message, found=_size(content), hint=_EXPORT)])
-    if any(isinstance(text, bytes) for text in _names(model.graph)):
+    if any(isinstance(text, bytes) for text in _names(model)):
         message = f"{name} is damaged: a name in it is no UTF-8 text"
         raise CompileError([error("LB103", message, hint=_AGAIN)])
     return model
 
 
-def _names(graph: GraphProto) -> Iterator[object]:
-    """Yield the names in a graph; protobuf gives bytes for those that are no text."""
+def _names(model: ModelProto) -> Iterator[object]:
+    """Yield the names in a model; protobuf gives bytes for those that are no text."""
+    yield from (one.domain for one in model.opset_import)
+    yield from _graph_names(model.graph)
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+        yield from (one.domain for one in function.opset_import)
+        yield from _node_names(function.node)
+
+
+def _graph_names(graph: GraphProto) -> Iterator[object]:
     yield graph.name
     for info in (*graph.input, *graph.output, *graph.value_info):
         yield info.name
         yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
     for tensor in graph.initializer:
         yield tensor.name
-    for node in graph.node:
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    yield from (sparse.values.name for sparse in graph.sparse_initializer)
+    yield from _node_names(graph.node)
+
+
+def _node_names(nodes: Iterable[NodeProto]) -> Iterator[object]:
+    for node in nodes:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (held.name for held in node.attribute)
+        yield from (text for held in node.attribute for text in (held.name, held.ref_attr_name))
         for inner in subgraphs(node):
-            yield from _names(inner)
+            yield from _graph_names(inner)
 
 
 def _size(content: bytes) -> str:

@@ -67,7 +67,8 @@ class Inliner:
 
         def rename(value: str) -> str:
             if value not in names:
-                names[value] = fresh_name(f"{call.name}/{value}", self.taken)
+                wanted = f"{call.name}/{value}"
+                names[value] = fresh_name(wanted, self.taken) if wanted in self.taken else wanted
                 self.taken.add(names[value])
             return names[value]
 

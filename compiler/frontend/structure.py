@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.diagnostics import Diagnostic, Source, error, note
-from lowbitc.compiler.ir.graph import fresh_name
 from lowbitc.compiler.onnx_subgraphs import captures
 
 if TYPE_CHECKING:
@@ -44,12 +43,15 @@ def name_nodes(nodes: Sequence[NodeProto], used: Iterable[str] = ()) -> list[Ste
     """
     given = set(used)
     taken = given | {node.name for node in nodes if node.name}
+    counts: dict[str, int] = {}
     steps: list[Step] = []
     for place, node in enumerate(nodes):
         name = node.name
         if not name or name in given:
-            wanted = name or f"{node.op_type}_{place}"
-            name = fresh_name(wanted, taken) if wanted in taken else wanted
+            name = wanted = name or f"{node.op_type}_{place}"
+            while name in taken:  # not fresh_name, which looks at all names for each
+                counts[wanted] = counts.get(wanted, 0) + 1
+                name = f"{wanted}.{counts[wanted]}"
             taken.add(name)
         given.add(name)
         steps.append(Step(name, node, captures(node)))
