@@ -64,7 +64,7 @@ class Recipe:
     medium: FitOptions = _MEDIUM
     coarse: FitOptions = _COARSE
     correct_residuals: bool = True
-    weigh_clips: bool = True
+    weigh_clips: bool = False
     fit_stages: bool = True
 
     def options(self, width: int) -> FitOptions:

@@ -1,0 +1,79 @@
+"""Equalizing channels changes no output, and evens out what few levels must hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lowbitc.compiler.bits import parse_bits
+from lowbitc.compiler.execute import FloatSession
+from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.graph import Graph
+from lowbitc.compiler.ir.verify import verify
+from lowbitc.passes.equalize_channels import EqualizeChannels
+from tests.quantization.networks import Builder, residual_network, samples
+
+
+def step(graph: Graph, share: float = 1.0) -> EqualizeChannels:
+    shape = graph.shape("x")
+    return EqualizeChannels(
+        lambda: samples(16, shape), parse_bits("8/2/2"), share=share, threads=1
+    )
+
+
+def uneven(*, capped: bool = False) -> Graph:
+    """Return a network whose first layer has channels of very different size."""
+    net = Builder((1, 3, 12, 12))
+    first = net.conv("x", 6)
+    net.constants["w0"] *= np.array([4, 1, 0.25, 2, 0.5, 1], np.float32).reshape(-1, 1, 1, 1)
+    if capped:
+        base = net.base("Clamp", first)
+        first = net.put(
+            ops.Clamp(**base, low=0.0, high=1.5),  # type: ignore[arg-type]
+            net.types[first].dims,
+        )
+    else:
+        first = net.relu(first)
+    deep = net.relu(net.conv(net.max_pool(first), 6, groups=6))
+    return net.graph(net.dense(net.flat(deep), 5))
+
+
+def sizes(graph: Graph, value: str) -> np.ndarray:
+    found = FloatSession(graph, [value], threads=1).arrays(
+        {"x": np.concatenate([s["x"] for s in samples()])}
+    )[value]
+    return np.sqrt((np.asarray(found, np.float64) ** 2).mean(axis=(0, 2, 3)))
+
+
+@pytest.mark.parametrize("graph", [uneven(), uneven(capped=True), residual_network()])
+def test_the_function_stays(graph: Graph) -> None:
+    result = step(graph).run(graph)
+    assert result.changed
+    assert list(verify(result.graph)) == []
+    x = {"x": np.random.default_rng(5).normal(size=(6, 3, 12, 12)).astype(np.float32)}
+    wanted, found = (
+        FloatSession(g, threads=1).arrays(x)[graph.outputs[0]] for g in (graph, result.graph)
+    )
+    assert np.abs(wanted - found).max() <= 2e-5 * np.abs(wanted).max()
+    assert [n.sources for n in result.graph.nodes] == [n.sources for n in graph.nodes]
+
+
+def test_channels_in_front_of_a_depthwise_layer_become_alike() -> None:
+    graph = uneven()
+    value = graph.nodes[1].outputs[0]
+    before, after = sizes(graph, value), sizes(step(graph).run(graph).graph, value)
+    assert before.max() / before.min() > 6
+    assert after.max() / after.min() < 2
+
+
+def test_a_value_that_a_residual_add_reads_is_left_alone() -> None:
+    net = Builder((1, 3, 12, 12))
+    first = net.relu(net.conv("x", 4))
+    graph = net.graph(net.add(first, net.conv(first, 4)))
+    assert not step(graph).run(graph).changed
+
+
+def test_activations_of_eight_bits_are_left_alone() -> None:
+    graph = uneven()
+    wide = EqualizeChannels(samples, parse_bits("8/2/8"), threads=1)
+    assert wide.run(graph).graph is graph
