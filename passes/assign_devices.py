@@ -11,9 +11,10 @@ import networkx as nx
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
 from lowbitc.compiler.ir import ops
-from lowbitc.compiler.ir.graph import Graph, reads
+from lowbitc.compiler.ir.graph import Graph, Where, reads
 from lowbitc.compiler.manager import PassResult
 from lowbitc.passes.chains import LAYOUT, TABLES, WEIGHTED
+from lowbitc.passes.partition import launch_depths
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
@@ -30,8 +31,8 @@ _EXCLUDED = "LB292: lowbitc.toml keeps this layer on the CPU"
 class AssignDevices:
     """Fill ``Graph.host_reasons`` from the target's rules and the user's exclusions.
 
-    Beyond what the rules say, islands without weights go to the CPU, and so do layout changes and
-    table activations that only the CPU reads.
+    Beyond what the rules say, islands of a launch without weights go to the CPU, and so do layout
+    changes, table activations and sums of two values that only the CPU reads.
     """
 
     name: ClassVar[str] = "assign-devices"
@@ -46,8 +47,11 @@ class AssignDevices:
         for node in graph.nodes:
             if any(layer.on_host and layer.fits(node) for layer in self.bits.layers):
                 reasons.setdefault(node.name, _EXCLUDED)
-        _drop_islands(graph, reasons)
-        _drop_last(graph, reasons)
+        before = -1
+        while len(reasons) > before:
+            before = len(reasons)
+            _drop_islands(graph, reasons)
+            _drop_last(graph, reasons)
         ordered = {n.name: reasons[n.name] for n in graph.nodes if n.name in reasons}
         after = graph.replace(host_reasons=ordered)
         return PassResult(after, ordered != dict(graph.host_reasons))
@@ -58,16 +62,18 @@ def _sentence(why: Diagnostic) -> str:
 
 
 def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
-    """Send connected device nodes without any weights back to the CPU."""
+    """Send device nodes of one launch that are connected, but without any weights, to the CPU."""
     islands: nx.Graph[str] = nx.Graph()
     makers = graph.producers()
+    depths = launch_depths(graph, lambda n: Where.HOST if n.name in reasons else Where.DEVICE)
     device = {n.name for n in graph.nodes if n.name not in reasons}
     islands.add_nodes_from(sorted(device))
     for node in graph.nodes:
         if node.name in device:
             for value in reads(node):
                 maker = makers.get(value)
-                if maker is not None and maker.name in device:
+                same = maker is not None and depths[maker.name] == depths[node.name]
+                if maker is not None and same and maker.name in device:
                     islands.add_edge(maker.name, node.name)
     weighted = {n.name for n in graph.nodes if isinstance(n, WEIGHTED)}
     for island in nx.connected_components(islands):
@@ -87,4 +93,4 @@ def _drop_last(graph: Graph, reasons: dict[str, str]) -> None:
 
 
 def _is_light(node: Node) -> bool:
-    return isinstance(node, (*LAYOUT, *TABLES, ops.ScaleShift))
+    return isinstance(node, (*LAYOUT, *TABLES, ops.ScaleShift, ops.Add))

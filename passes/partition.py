@@ -15,6 +15,8 @@ from lowbitc.compiler.ir.quantized import DEVICE_OPS, Dequantize, Quantize
 from lowbitc.compiler.manager import PassResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lowbitc.compiler.ir.node import Node
 
 
@@ -26,7 +28,7 @@ class Partition:
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with its regions, in stage PARTITIONED."""
-        levels = _levels(graph)
+        levels = launch_depths(graph, _where)
         regions: list[Region] = []
         for level in sorted(set(levels.values())):
             inside = [n for n in graph.nodes if levels[n.name] == level]
@@ -43,18 +45,18 @@ def _where(node: Node) -> Where:
     return Where.DEVICE if chip else Where.HOST
 
 
-def _levels(graph: Graph) -> dict[str, int]:
+def launch_depths(graph: Graph, where: Callable[[Node], Where]) -> dict[str, int]:
     """Return d(n) by node name; 0 for what the CPU does before the first launch."""
     makers = graph.producers()
     level: dict[str, int] = {}
     for node in graph.nodes:
-        here = _where(node)
+        here = where(node)
         depth = 1 if here is Where.DEVICE else 0
         for value in reads(node):
             maker = makers.get(value)
             if maker is None:
                 continue
-            waits = here is Where.DEVICE and _where(maker) is Where.HOST
+            waits = here is Where.DEVICE and where(maker) is Where.HOST
             depth = max(depth, level[maker.name] + int(waits))
         level[node.name] = depth
     return level

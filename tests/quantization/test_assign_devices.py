@@ -42,6 +42,29 @@ def test_a_last_table_or_reshape_is_left_to_the_cpu() -> None:
     assert set(reasons) == {n.name for n in graph.nodes[1:]}
 
 
+def test_a_last_sum_is_left_to_the_cpu_which_keeps_its_resolution() -> None:
+    net = Builder((1, 4, 8, 8))
+    graph = net.graph(net.add(net.conv("x", 3), net.conv("x", 3)))
+    reasons = AssignDevices(_nothing).run(graph).graph.host_reasons
+    assert list(reasons) == [graph.nodes[-1].name]
+    inner = net.graph(net.relu(graph.outputs[0]))
+    assert not AssignDevices(_nothing).run(inner).graph.host_reasons
+
+
+def test_a_launch_without_weights_is_left_to_the_cpu() -> None:
+    """The sum waits for the CPU, so it shares no launch with the convolutions beside it."""
+    net = Builder((1, 4, 8, 8))
+    first = net.conv("x", 4)
+    beside = net.conv("x", 4)
+    on_cpu = net.relu(first)
+    last = net.relu(net.add(on_cpu, beside))
+    graph = net.graph(last)
+    cut = {graph.producers()[on_cpu].name: (error("LB200", "no"),)}
+    reasons = AssignDevices(lambda _graph: cut).run(graph).graph.host_reasons
+    assert reasons[graph.producers()[last].name].startswith("LB290")
+    assert set(reasons) == {n.name for n in graph.nodes if n.op != "Conv"}
+
+
 def test_the_user_can_keep_a_layer_on_the_cpu() -> None:
     graph = residual_network()
     bits = Bits(layers=(LayerBits("Dense*", on_host=True),))
