@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from onnx import ValueInfoProto, defs, helper, version_converter
+from onnx import ValueInfoProto, helper, version_converter
 from onnx.backend.base import Backend, BackendRep
 
 from lowbitc.compiler.execute import FloatSession
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Inputs: TypeAlias = "Value | Sequence[Value] | Mapping[str, Value]"
 
-_NEWEST = 26
-"""Nodes without a model are read at this operator set, or the newest that onnx knows."""
+_NODE_OPSET = 21
+"""Nodes without a model are read at this operator set: every ONNX Runtime from 1.18 on runs it."""
 
 
 class PreparedModel(BackendRep):
@@ -105,7 +105,7 @@ class LowbitcBackend(Backend):
         """Run one node; outputs get their types by inference where ``outputs_info`` is None."""
         arrays = [np.asarray(value) for value in inputs]
         names = [name for name in node.input if name]
-        opset = int(kwargs.get("opset_version", min(_NEWEST, defs.onnx_opset_version())))
+        opset = int(kwargs.get("opset_version", _NODE_OPSET))
         values = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
             for name, a in zip(names, arrays, strict=True)
