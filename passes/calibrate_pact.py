@@ -6,7 +6,8 @@ after training, from a histogram of what the float network computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 Sample = Mapping[str, Array]
 Samples = Callable[[], Iterable[Sample]]
 """Calibration data: each call starts over; one sample has the model's own input shapes."""
+
+_ELEMENTS_AT_ONCE = 1 << 24
+_SAMPLES_AT_ONCE = 16
 
 METHODS = ("mse", "octav", "percentile", "minmax")
 
@@ -77,19 +81,32 @@ class CalibratePact:
 
     def _collect(self, graph: Graph, groups: tuple[Group, ...]) -> tuple[list[Histogram], int]:
         fetch = _worth_fetching(graph, groups)
-        session = FloatSession(
-            graph, fetch=[v for held in fetch for v in held], threads=self.threads
-        )
+        values = [v for held in fetch for v in held]
+        # More threads would cut float products elsewhere, and so round them otherwise.
+        session = FloatSession(graph, fetch=values, threads=1)
         builders = [HistogramAccumulator() for _ in groups]
         count = 0
-        for sample in self.samples():
-            values = session.run(sample)
+        size = sum(graph.tensor(v).size for v in values)
+        for joined, samples in _joined(self.samples(), max(_ELEMENTS_AT_ONCE // max(size, 1), 1)):
+            made = session.run(joined)
             for index, held in enumerate(fetch):
                 for value in held:
-                    seen = sample[value] if value in sample else values[value]
+                    seen = joined[value] if value in joined else made[value]
                     builders[index].add(np.asarray(seen, np.float32))
-            count += 1
+            count += samples
         return [builder.result() for builder in builders], count
+
+
+def _joined(samples: Iterable[Sample], most: int) -> Iterator[tuple[Sample, int]]:
+    """Yield samples joined along axis 0, at most so many at once, and how many they are."""
+    stream = iter(samples)
+    while held := list(itertools.islice(stream, min(most, _SAMPLES_AT_ONCE))):
+        shapes = {tuple(np.shape(array) for array in sample.values()) for sample in held}
+        alike = len(shapes) == 1 and all(len(shape) for shape in next(iter(shapes)))
+        if len(held) == 1 or not alike:
+            yield from ((sample, 1) for sample in held)
+        else:
+            yield {k: np.concatenate([s[k] for s in held]) for k in held[0]}, len(held)
 
 
 def _worth_fetching(graph: Graph, groups: tuple[Group, ...]) -> list[tuple[str, ...]]:
