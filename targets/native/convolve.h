@@ -143,18 +143,20 @@ static void gemm_task(void *context, int task, int thread) {
         const int32_t *init = op->init + q * TILE_N;
         if (p.group != group && !in_place) pack_block(j, packed, p.group, first, last);
         group = p.group;
-        int r = first;
-        if (!op->stage.raw && p.n == TILE_N && op->panel_form[q] == FORM_FLOAT) {
-            uint8_t *to = panel_out(j, p, first);
-            const void *a = block;
-            if (wide) r += k->levels16(&op->stage, p.channel, to, out->c, a, stride, w, pairs, last - first);
-            else if (quads <= op->chunk)
-                r += k->levels8(&op->stage, p.channel, to, out->c, a, stride, w, init, quads, last - first);
-            finish_rows(j, to, out->c, panel_other(j, p, first), out->c, r - first, TILE_N);
-        }
-        for (; r < last; r += k->mr) {
-            const int n = imin(k->mr, last - r);
+        const int form = op->panel_form[q];
+        const int fused = !op->stage.raw && p.n == TILE_N && form <= FORM_CHECKED && (wide || quads <= op->chunk);
+        for (int r = first, n; r < last; r += n) {
             const void *a = block + (r - first) * stride * (wide ? 2 : 1);
+            if (fused) {
+                uint8_t *to = panel_out(j, p, r);
+                n = wide ? k->levels16(&op->stage, form, p.channel, to, out->c, a, stride, w, pairs, last - r)
+                         : k->levels8(&op->stage, form, p.channel, to, out->c, a, stride, w, init, quads, last - r);
+                if (n > 0) {
+                    finish_rows(j, to, out->c, panel_other(j, p, r), out->c, n, TILE_N);
+                    continue;
+                }
+            }
+            n = imin(k->mr, last - r);
             if (wide) k->gemm16(acc, a, stride, w, pairs, n, p.nr);
             else k->gemm8(acc, a, stride, w, init, quads, op->chunk, n, p.nr);
             finish_tile(j, p, q, acc, n, r);
@@ -313,9 +315,16 @@ static void depthwise_task(void *context, int task, int thread) {
         }
         taps.weights = (const int16_t *)(const void *)((const char *)op->weights + q * op->panel_bytes);
         for (int row = first; row < last; row++) {
-            k->depthwise(&taps, scratch + (ptrdiff_t)(row - first) * win->sh * width * TILE_N, win->sw * TILE_N,
-                         out->w, acc);
-            finish_tile(j, p, q, acc, out->w, ((ptrdiff_t)image * out->h + row) * out->w);
+            const int16_t *line = scratch + (ptrdiff_t)(row - first) * win->sh * width * TILE_N;
+            const ptrdiff_t pixel = ((ptrdiff_t)image * out->h + row) * out->w, step = win->sw * TILE_N;
+            uint8_t *to = panel_out(j, p, pixel);
+            if (p.n == TILE_N && !op->stage.raw &&
+                k->depthwise_levels(&taps, &op->stage, op->panel_form[q], p.channel, line, step, out->w, to, out->c)) {
+                finish_rows(j, to, out->c, panel_other(j, p, pixel), out->c, out->w, TILE_N);
+            } else {
+                k->depthwise(&taps, line, step, out->w, acc);
+                finish_tile(j, p, q, acc, out->w, pixel);
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ enum {
 };
 enum { F_FA, F_FB, F_OFFSET, F_TOTAL };
 enum {
-    A_WEIGHTS, A_LOW, A_HIGH, A_SCALE, A_OFFSET, A_MULT, A_ROUND, A_SHIFT, A_BIAS, A_BASE, A_ACC_LO, A_ACC_HI, A_BELOW, A_FORM, A_TABLE,
+    A_WEIGHTS, A_LOW, A_HIGH, A_SCALE, A_OFFSET, A_LIMIT, A_MULT, A_ROUND, A_SHIFT, A_BIAS, A_BASE, A_ACC_LO, A_ACC_HI, A_BELOW, A_FORM, A_TABLE,
     A_PAIRS, A_ADD_TABLE,
     A_TOTAL
 };
@@ -80,11 +80,12 @@ static int parse_stage(const Plan *plan, Op *op, const int64_t *n, PyObject *arr
     if (s->raw != (plan->values[op->out].element == 4)) return fail("an output's element size");
     if (s->raw) return 0;
     if (s->count < 0 || s->count > 255) return fail("an output stage");
-    const int exact = s->count > 0;
+    const int exact = s->count > 0; /* thresholds: no multiplier */
     if (take(op, arrays, A_LOW, padded, 0, (const void **)&s->low) ||
         take(op, arrays, A_HIGH, padded, 0, (const void **)&s->high) ||
         take(op, arrays, A_SCALE, padded * 4, 0, (const void **)&s->scale) ||
         take(op, arrays, A_OFFSET, padded * 4, 0, (const void **)&s->offset) ||
+        take(op, arrays, A_LIMIT, padded * 4, 0, (const void **)&s->limit) ||
         take(op, arrays, A_MULT, padded * 8, exact, (const void **)&s->mult) ||
         take(op, arrays, A_ROUND, padded * 8, exact, (const void **)&s->round) ||
         take(op, arrays, A_SHIFT, padded * 8, exact, (const void **)&s->shift) ||
@@ -97,7 +98,8 @@ static int parse_stage(const Plan *plan, Op *op, const int64_t *n, PyObject *arr
         take(op, arrays, A_TABLE, 256, 1, (const void **)&s->table))
         return -1;
     for (ptrdiff_t c = 0; c < padded; c++)
-        if (s->form[c] != FORM_FLOAT && s->form[c] != (exact ? FORM_COUNT : FORM_EXACT)) return fail("an output form");
+        if (s->form[c] > FORM_COUNT || (s->form[c] != FORM_FLOAT && (s->form[c] == FORM_COUNT) != exact))
+            return fail("an output form");
     return 0;
 }
 

@@ -15,13 +15,14 @@
 enum { TILE_N = 16, MAX_ROWS = 12, SLACK = 256, MAX_TAPS = 1024 };
 
 /* How a channel's accumulator becomes a level. Larger is slower; a panel takes its largest. */
-enum { FORM_FLOAT = 0, FORM_EXACT = 1, FORM_COUNT = 2, FORM_RAW = 3 };
+enum { FORM_FLOAT, FORM_CHECKED, FORM_EXACT, FORM_COUNT };
 
 /* Output stage. Every per-channel array is padded by TILE_N entries. */
 typedef struct {
     int is_signed, raw, count, lowest;
     const uint8_t *low, *high;                /* each channel's range of levels */
     const float *scale, *offset;              /* FORM_FLOAT: rne(acc * scale + offset) */
+    const float *limit;                       /* FORM_CHECKED: the same, exact unless it was rounded by more */
     const int64_t *mult, *round, *shift;      /* FORM_EXACT: (((acc + bias) * mult + round) >> shift) + base */
     const int32_t *bias, *base;               /*             of acc clamped to [acc_lo, acc_hi] */
     const int32_t *acc_lo, *acc_hi;
@@ -60,10 +61,11 @@ typedef struct {
                   int chunk, int rows, int nr);
     void (*stage)(const Stage *s, int form, int channel, int n, const int32_t *acc, int rows, uint8_t *out,
                   ptrdiff_t ldo);
-    /* gemm16 (or gemm8 of one chunk) and FORM_FLOAT in one go for 16 channels; returns the rows done, maybe 0 */
-    int (*levels16)(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a, ptrdiff_t lda,
+    /* gemm16 (or gemm8 of one chunk) and a float form in one go, for 16 channels and whole tiles of rows; returns
+     * the rows done: it stops before a tile that FORM_CHECKED rejects */
+    int (*levels16)(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a, ptrdiff_t lda,
                     const int16_t *w, int pairs, int rows);
-    int (*levels8)(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a, ptrdiff_t lda,
+    int (*levels8)(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a, ptrdiff_t lda,
                    const int8_t *w, const int32_t *init, int quads, int rows);
     /* out[r][i] = add(out[r][i], other[r][i]), r < rows, i < n */
     void (*add)(const Add *op, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows, size_t n);
@@ -72,6 +74,9 @@ typedef struct {
     /* Rows of in ^ mask, with the same overrun */
     void (*flip)(uint8_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n, uint8_t mask);
     void (*depthwise)(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, int32_t *acc);
+    /* depthwise and a float form in one go; returns the rows done: all, or 0 where this path cannot */
+    int (*depthwise_levels)(const Depthwise *d, const Stage *s, int form, int channel, const int16_t *lines,
+                            ptrdiff_t step, int rows, uint8_t *out, ptrdiff_t ldo);
     void (*maximum)(uint8_t *out, const uint8_t *in, size_t n, int is_signed);
     void (*sum)(int32_t *out, const uint8_t *in, size_t n, int is_signed);
     void (*lookup)(uint8_t *data, size_t n, const uint8_t *table);

@@ -140,16 +140,32 @@ static void avx2_gemm8(int32_t *c, const uint8_t *a, ptrdiff_t lda, const int8_t
 
 /* What FORM_FLOAT needs of 16 channels, loaded once for many rows. */
 typedef struct {
-    __m256 scale0, scale1, offset0, offset1;
+    __m256 scale[2], offset[2], limit[2];
 } FloatStage;
 
 AVX2_INLINE FloatStage load_float_stage(const Stage *s, int channel) {
-    return (FloatStage){_mm256_loadu_ps(s->scale + channel), _mm256_loadu_ps(s->scale + channel + 8),
-                        _mm256_loadu_ps(s->offset + channel), _mm256_loadu_ps(s->offset + channel + 8)};
+    return (FloatStage){{_mm256_loadu_ps(s->scale + channel), _mm256_loadu_ps(s->scale + channel + 8)},
+                        {_mm256_loadu_ps(s->offset + channel), _mm256_loadu_ps(s->offset + channel + 8)},
+                        {_mm256_loadu_ps(s->limit + channel), _mm256_loadu_ps(s->limit + channel + 8)}};
 }
 
-AVX2_INLINE __m256i stage_float(__m256 scale, __m256 offset, __m256i acc) {
-    return _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale), offset));
+/* Levels of 8 channels; with FORM_CHECKED, `far` collects how far values were from what they were
+ * rounded to. Beyond the limit, float32's own error could have changed the level. */
+AVX2_INLINE __m256i stage_float(const FloatStage *f, const int form, const int half, __m256i acc, __m256 *far) {
+    const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), f->scale[half]);
+    const __m256 value = _mm256_add_ps(product, f->offset[half]);
+    if (form == FORM_CHECKED) {
+        const __m256 rounded = _mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        const __m256 error = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(value, rounded));
+        far[half] = _mm256_max_ps(far[half], error);
+        return _mm256_cvtps_epi32(rounded);
+    }
+    return _mm256_cvtps_epi32(value);
+}
+
+AVX2_INLINE int too_far(const FloatStage *f, const __m256 *far) {
+    const __m256 low = _mm256_cmp_ps(far[0], f->limit[0], _CMP_GT_OQ);
+    return _mm256_movemask_ps(_mm256_or_ps(low, _mm256_cmp_ps(far[1], f->limit[1], _CMP_GT_OQ)));
 }
 
 /* Two rows of 16 levels: saturated to bytes, put in order, clamped. */
@@ -203,43 +219,48 @@ AVX2_INLINE void stage_rows(const Stage *s, const int form, const int is_signed,
     const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
     const FloatStage f = load_float_stage(s, channel);
     for (int r = 0; r < rows; r += 2, acc += 2 * TILE_N, out += 2 * ldo) {
-        __m256i x[4] = {LOAD(acc), LOAD(acc + 8), LOAD(acc + 16), LOAD(acc + 24)};
-        for (int i = 0; i < 4; i++)
-            x[i] = form == FORM_FLOAT ? stage_float(i % 2 ? f.scale1 : f.scale0, i % 2 ? f.offset1 : f.offset0, x[i])
-                   : form == FORM_EXACT ? stage_exact(s, channel + i % 2 * 8, x[i])
-                                        : stage_count(s, channel + i % 2 * 8, x[i]);
+        __m256i x[4];
+        __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+        for (int i = 0; i < 4; i++) {
+            const __m256i sum = LOAD(acc + 8 * i);
+            x[i] = form <= FORM_CHECKED ? stage_float(&f, form, i % 2, sum, far)
+                   : form == FORM_EXACT ? stage_exact(s, channel + i % 2 * 8, sum)
+                                        : stage_count(s, channel + i % 2 * 8, sum);
+        }
+        if (form == FORM_CHECKED && too_far(&f, far))
+            for (int i = 0; i < 4; i++) x[i] = stage_exact(s, channel + i % 2 * 8, LOAD(acc + 8 * i));
         store_rows(out, ldo, pack_levels(x[0], x[1], x[2], x[3], lo, hi, is_signed), n, r + 1 < rows);
     }
 }
 
-#define STAGE_AS(FORM) \
+#define STAGE_AS(FORM, N) \
     do { \
-        if (s->is_signed) stage_rows(s, FORM, 1, channel, n, acc, rows, out, ldo); \
-        else stage_rows(s, FORM, 0, channel, n, acc, rows, out, ldo); \
+        if (s->is_signed) stage_rows(s, FORM, 1, channel, N, acc, rows, out, ldo); \
+        else stage_rows(s, FORM, 0, channel, N, acc, rows, out, ldo); \
     } while (0)
 
 AVX2 static void avx2_stage(const Stage *s, int form, int channel, int n, const int32_t *acc, int rows, uint8_t *out,
                             ptrdiff_t ldo) {
-    if (form == FORM_FLOAT && n == TILE_N) {
-        if (s->is_signed) stage_rows(s, FORM_FLOAT, 1, channel, TILE_N, acc, rows, out, ldo);
-        else stage_rows(s, FORM_FLOAT, 0, channel, TILE_N, acc, rows, out, ldo);
-    } else if (form == FORM_FLOAT) STAGE_AS(FORM_FLOAT);
-    else if (form == FORM_EXACT) STAGE_AS(FORM_EXACT);
-    else STAGE_AS(FORM_COUNT);
+    if (form == FORM_FLOAT && n == TILE_N) STAGE_AS(FORM_FLOAT, TILE_N);
+    else if (form == FORM_CHECKED && n == TILE_N) STAGE_AS(FORM_CHECKED, TILE_N);
+    else if (form == FORM_FLOAT) STAGE_AS(FORM_FLOAT, n);
+    else if (form == FORM_CHECKED) STAGE_AS(FORM_CHECKED, n);
+    else if (form == FORM_EXACT) STAGE_AS(FORM_EXACT, n);
+    else STAGE_AS(FORM_COUNT, n);
 }
 
 /* --- products and output stage in registers ------------------------------------------------ */
 
 #define LEVELS(r) \
-    c##r##0 = stage_float(f.scale0, f.offset0, c##r##0); \
-    c##r##1 = stage_float(f.scale1, f.offset1, c##r##1);
+    c##r##0 = stage_float(&f, form, 0, c##r##0, far); \
+    c##r##1 = stage_float(&f, form, 1, c##r##1, far);
 #define STORE_LEVELS(r, q) \
     store_rows(out + r * ldo, ldo, pack_levels(c##r##0, c##r##1, c##q##0, c##q##1, lo, hi, is_signed), TILE_N, 1);
 #define UNPAIR(r) \
     c##r##0 = _mm256_add_epi32(_mm256_madd_epi16(c##r##0, ones), LOAD(init)); \
     c##r##1 = _mm256_add_epi32(_mm256_madd_epi16(c##r##1, ones), LOAD(init + 8));
 
-AVX2_INLINE int levels16_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *block,
+AVX2_INLINE int levels16_as(const Stage *s, const int form, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *block,
                             ptrdiff_t lda, const int16_t *weights, int pairs, int rows, const int is_signed) {
     const FloatStage f = load_float_stage(s, channel);
     const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
@@ -252,7 +273,9 @@ AVX2_INLINE int levels16_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t
             const __m256i w0 = LOAD(w), w1 = LOAD(w + 16);
             ROWS_6(MAC16_2)
         }
+        __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
         ROWS_6(LEVELS)
+        if (form == FORM_CHECKED && too_far(&f, far)) break;
         STORE_LEVELS(0, 1)
         STORE_LEVELS(2, 3)
         STORE_LEVELS(4, 5)
@@ -260,7 +283,7 @@ AVX2_INLINE int levels16_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t
     return done;
 }
 
-AVX2_INLINE int levels8_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *block,
+AVX2_INLINE int levels8_as(const Stage *s, const int form, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *block,
                            ptrdiff_t lda, const int8_t *weights, const int32_t *init, int quads, int rows,
                            const int is_signed) {
     const FloatStage f = load_float_stage(s, channel);
@@ -277,7 +300,9 @@ AVX2_INLINE int levels8_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t 
             ROWS_6(MAC8_2)
         }
         ROWS_6(UNPAIR)
+        __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
         ROWS_6(LEVELS)
+        if (form == FORM_CHECKED && too_far(&f, far)) break;
         STORE_LEVELS(0, 1)
         STORE_LEVELS(2, 3)
         STORE_LEVELS(4, 5)
@@ -285,16 +310,22 @@ AVX2_INLINE int levels8_as(const Stage *s, int channel, uint8_t *out, ptrdiff_t 
     return done;
 }
 
-AVX2 static int avx2_levels16(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a,
+AVX2 static int avx2_levels16(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a,
                               ptrdiff_t lda, const int16_t *w, int pairs, int rows) {
-    return s->is_signed ? levels16_as(s, channel, out, ldo, a, lda, w, pairs, rows, 1)
-                        : levels16_as(s, channel, out, ldo, a, lda, w, pairs, rows, 0);
+    if (form == FORM_FLOAT)
+        return s->is_signed ? levels16_as(s, FORM_FLOAT, channel, out, ldo, a, lda, w, pairs, rows, 1)
+                            : levels16_as(s, FORM_FLOAT, channel, out, ldo, a, lda, w, pairs, rows, 0);
+    return s->is_signed ? levels16_as(s, FORM_CHECKED, channel, out, ldo, a, lda, w, pairs, rows, 1)
+                        : levels16_as(s, FORM_CHECKED, channel, out, ldo, a, lda, w, pairs, rows, 0);
 }
 
-AVX2 static int avx2_levels8(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a,
+AVX2 static int avx2_levels8(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a,
                              ptrdiff_t lda, const int8_t *w, const int32_t *init, int quads, int rows) {
-    return s->is_signed ? levels8_as(s, channel, out, ldo, a, lda, w, init, quads, rows, 1)
-                        : levels8_as(s, channel, out, ldo, a, lda, w, init, quads, rows, 0);
+    if (form == FORM_FLOAT)
+        return s->is_signed ? levels8_as(s, FORM_FLOAT, channel, out, ldo, a, lda, w, init, quads, rows, 1)
+                            : levels8_as(s, FORM_FLOAT, channel, out, ldo, a, lda, w, init, quads, rows, 0);
+    return s->is_signed ? levels8_as(s, FORM_CHECKED, channel, out, ldo, a, lda, w, init, quads, rows, 1)
+                        : levels8_as(s, FORM_CHECKED, channel, out, ldo, a, lda, w, init, quads, rows, 0);
 }
 
 /* --- elementwise -------------------------------------------------------------------------- */
@@ -303,53 +334,68 @@ AVX2_INLINE __m256i widen16(const uint8_t *p, int is_signed) {
     return is_signed ? _mm256_cvtepi8_epi16(LOAD128(p)) : _mm256_cvtepu8_epi16(LOAD128(p));
 }
 
-AVX2_INLINE __m256i add_int16(const Add *op, __m256i a, __m256i b) {
-    const __m256i m = _mm256_set1_epi32((int32_t)((uint32_t)(uint16_t)op->ma | (uint32_t)(uint16_t)op->mb << 16));
-    const __m256i round = _mm256_set1_epi32(op->round);
-    const __m128i shift = _mm_cvtsi32_si128(op->shift);
-    const __m256i low = _mm256_add_epi32(_mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), m), round);
-    const __m256i high = _mm256_add_epi32(_mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), m), round);
-    return _mm256_packs_epi32(_mm256_sra_epi32(low, shift), _mm256_sra_epi32(high, shift));
+/* An Add's constants, loaded once for many rows. */
+typedef struct {
+    __m256i m, round, lo, hi;
+    __m128i shift;
+    __m256 fa, fb, offset;
+} AddStage;
+
+AVX2_INLINE AddStage load_add(const Add *op) {
+    return (AddStage){
+        .m = _mm256_set1_epi32((int32_t)((uint32_t)(uint16_t)op->ma | (uint32_t)(uint16_t)op->mb << 16)),
+        .round = _mm256_set1_epi32(op->round), .lo = _mm256_set1_epi16((int16_t)op->lo),
+        .hi = _mm256_set1_epi16((int16_t)op->hi), .shift = _mm_cvtsi32_si128(op->shift),
+        .fa = _mm256_set1_ps(op->fa), .fb = _mm256_set1_ps(op->fb), .offset = _mm256_set1_ps(op->offset)};
 }
 
-AVX2_INLINE __m256i add_float8(const Add *op, __m128i a, __m128i b) {
+AVX2_INLINE __m256i add_int16(const AddStage *c, __m256i a, __m256i b) {
+    const __m256i low = _mm256_add_epi32(_mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), c->m), c->round);
+    const __m256i high = _mm256_add_epi32(_mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), c->m), c->round);
+    return _mm256_packs_epi32(_mm256_sra_epi32(low, c->shift), _mm256_sra_epi32(high, c->shift));
+}
+
+AVX2_INLINE __m256i add_float8(const AddStage *c, __m128i a, __m128i b) {
     const __m256 x = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(a)), y = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(b));
-    const __m256 sum = _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(op->fa)), _mm256_mul_ps(y, _mm256_set1_ps(op->fb)));
-    return _mm256_cvtps_epi32(_mm256_add_ps(sum, _mm256_set1_ps(op->offset)));
+    const __m256 sum = _mm256_add_ps(_mm256_mul_ps(x, c->fa), _mm256_mul_ps(y, c->fb));
+    return _mm256_cvtps_epi32(_mm256_add_ps(sum, c->offset));
 }
 
-AVX2_INLINE __m256i add_float(const Add *op, __m256i a, __m256i b) {
-    const __m256i low = add_float8(op, _mm256_castsi256_si128(a), _mm256_castsi256_si128(b));
-    const __m256i high = add_float8(op, _mm256_extracti128_si256(a, 1), _mm256_extracti128_si256(b, 1));
+AVX2_INLINE __m256i add_float(const AddStage *c, __m256i a, __m256i b) {
+    const __m256i low = add_float8(c, _mm256_castsi256_si128(a), _mm256_castsi256_si128(b));
+    const __m256i high = add_float8(c, _mm256_extracti128_si256(a, 1), _mm256_extracti128_si256(b, 1));
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
 }
 
-AVX2_INLINE size_t add_row(const Add *op, const int form, uint8_t *out, const uint8_t *other, size_t n) {
-    const __m256i lo = _mm256_set1_epi16((int16_t)op->lo), hi = _mm256_set1_epi16((int16_t)op->hi);
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const __m256i x = widen16(out + i, op->a_signed), y = widen16(other + i, op->b_signed);
-        __m256i sum = form == ADD_INT16 ? add_int16(op, x, y) : add_float(op, x, y);
-        sum = _mm256_max_epi16(_mm256_min_epi16(sum, hi), lo);
-        const __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
-        STORE128(out + i, op->out_signed ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high));
+AVX2_INLINE void add_rows(const Add *op, const int form, const int a_signed, const int b_signed, uint8_t *out,
+                          ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows, size_t n) {
+    const AddStage c = load_add(op);
+    const int out_signed = op->out_signed;
+    const size_t whole = n / 16 * 16;
+    for (int r = 0; r < rows; r++, out += ldo, other += ldb) {
+        for (size_t i = 0; i < whole; i += 16) {
+            const __m256i x = widen16(out + i, a_signed), y = widen16(other + i, b_signed);
+            __m256i sum = form == ADD_INT16 ? add_int16(&c, x, y) : add_float(&c, x, y);
+            sum = _mm256_max_epi16(_mm256_min_epi16(sum, c.hi), c.lo);
+            const __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
+            STORE128(out + i, out_signed ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high));
+        }
+        if (whole < n) generic_add(op, out + whole, ldo, other + whole, ldb, 1, n - whole);
     }
-    return i;
 }
 
-AVX2_INLINE void add_rows(const Add *shared, const int form, uint8_t *out, ptrdiff_t ldo, const uint8_t *other,
-                          ptrdiff_t ldb, int rows, size_t n) {
-    const Add op = *shared; /* a copy, which stores to `out` cannot change */
-    for (int r = 0; r < rows; r++, out += ldo, other += ldb) {
-        const size_t done = add_row(&op, form, out, other, n);
-        if (done < n) generic_add(shared, out + done, ldo, other + done, ldb, 1, n - done);
-    }
-}
+#define ADD_AS(FORM) \
+    do { \
+        if (op->a_signed && op->b_signed) add_rows(op, FORM, 1, 1, out, ldo, other, ldb, rows, n); \
+        else if (op->a_signed) add_rows(op, FORM, 1, 0, out, ldo, other, ldb, rows, n); \
+        else if (op->b_signed) add_rows(op, FORM, 0, 1, out, ldo, other, ldb, rows, n); \
+        else add_rows(op, FORM, 0, 0, out, ldo, other, ldb, rows, n); \
+    } while (0)
 
 AVX2 static void avx2_add(const Add *op, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows,
                           size_t n) {
-    if (op->form == ADD_INT16) add_rows(op, ADD_INT16, out, ldo, other, ldb, rows, n);
-    else if (op->form == ADD_FLOAT) add_rows(op, ADD_FLOAT, out, ldo, other, ldb, rows, n);
+    if (op->form == ADD_INT16) ADD_AS(ADD_INT16);
+    else if (op->form == ADD_FLOAT) ADD_AS(ADD_FLOAT);
     else generic_add(op, out, ldo, other, ldb, rows, n);
 }
 
@@ -407,7 +453,8 @@ static const Path avx2_path = {
     .name = "avx2", .mr = 6, .fast = 1,
     .gemm16 = avx2_gemm16, .gemm8 = avx2_gemm8, .stage = avx2_stage, .add = avx2_add,
     .levels16 = avx2_levels16, .levels8 = avx2_levels8, .widen = avx2_widen, .flip = avx2_flip,
-    .depthwise = avx2_depthwise, .maximum = avx2_maximum,
+    .depthwise = avx2_depthwise, .depthwise_levels = avx2_depthwise_levels,
+    .maximum = avx2_maximum,
     .sum = avx2_sum, .lookup = generic_lookup, .nonzero = avx2_nonzero, .wino_in = {avx2_wino_in2, avx2_wino_in4},
     .wino_out = {avx2_wino_out2, avx2_wino_out4},
 };

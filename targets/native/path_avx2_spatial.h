@@ -13,53 +13,126 @@
 
 #define DW_ROWS 4
 
-AVX2_INLINE void depthwise_wide(const Depthwise *d, const int16_t *lines, ptrdiff_t step, const int rows,
-                                int32_t *acc) {
-    __m256i low[DW_ROWS], high[DW_ROWS];
-    for (int r = 0; r < rows; r++) low[r] = high[r] = _mm256_setzero_si256();
+/* Sums of `rows` pixels. Wide: low[r] has channels 0-3 and 8-11, high[r] 4-7 and 12-15, as unpacking
+ * leaves them. Narrow: low[r] has all 16 as int16. */
+AVX2_INLINE void depthwise_sums(const Depthwise *d, const int16_t *lines, ptrdiff_t step, const int rows,
+                                const int narrow, __m256i *low, __m256i *high) {
     const int16_t *w = d->weights;
+    for (int r = 0; r < rows; r++) low[r] = high[r] = _mm256_setzero_si256();
+    if (narrow) {
+        for (int t = 0; t < d->taps; t++, w += 16) {
+            const __m256i w0 = LOAD(w);
+            const int16_t *p = lines + d->offsets[t];
+            for (int r = 0; r < rows; r++)
+                low[r] = _mm256_add_epi16(low[r], _mm256_mullo_epi16(LOAD(p + r * step), w0));
+        }
+        return;
+    }
     for (int t = 0; t < d->taps; t += 2, w += 32) {
         const __m256i w0 = LOAD(w), w1 = LOAD(w + 16);
         const int16_t *p = lines + d->offsets[t];
         const int16_t *q = lines + d->offsets[t + 1 < d->taps ? t + 1 : t];
         for (int r = 0; r < rows; r++) {
-            const __m256i x = LOAD(p + r * step), y = LOAD(q + r * step);
+            __m256i x = LOAD(p + r * step), y = LOAD(q + r * step);
+            __asm__("" : "+x"(x), "+x"(y)); /* loaded once, not once an unpack */
             low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(_mm256_unpacklo_epi16(x, y), w0));
             high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(_mm256_unpackhi_epi16(x, y), w1));
         }
     }
-    for (int r = 0; r < rows; r++) {
-        STORE(acc + r * TILE_N, _mm256_permute2x128_si256(low[r], high[r], 0x20));
-        STORE(acc + r * TILE_N + 8, _mm256_permute2x128_si256(low[r], high[r], 0x31));
+}
+
+/* The same sums in the order of channels, int32. */
+AVX2_INLINE void depthwise_store(const int rows, const int narrow, const __m256i *low, const __m256i *high,
+                                 int32_t *acc) {
+    for (int r = 0; r < rows; r++, acc += TILE_N) {
+        if (narrow) {
+            STORE(acc, _mm256_cvtepi16_epi32(_mm256_castsi256_si128(low[r])));
+            STORE(acc + 8, _mm256_cvtepi16_epi32(_mm256_extracti128_si256(low[r], 1)));
+        } else {
+            STORE(acc, _mm256_permute2x128_si256(low[r], high[r], 0x20));
+            STORE(acc + 8, _mm256_permute2x128_si256(low[r], high[r], 0x31));
+        }
     }
 }
 
-AVX2_INLINE void depthwise_narrow(const Depthwise *d, const int16_t *lines, ptrdiff_t step, const int rows,
-                                  int32_t *acc) {
-    __m256i sum[DW_ROWS];
-    for (int r = 0; r < rows; r++) sum[r] = _mm256_setzero_si256();
-    const int16_t *w = d->weights;
-    for (int t = 0; t < d->taps; t++, w += 16) {
-        const __m256i w0 = LOAD(w);
-        const int16_t *p = lines + d->offsets[t];
-        for (int r = 0; r < rows; r++)
-            sum[r] = _mm256_add_epi16(sum[r], _mm256_mullo_epi16(LOAD(p + r * step), w0));
+AVX2_INLINE void depthwise_as(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, const int narrow,
+                              int32_t *acc) {
+    __m256i low[DW_ROWS], high[DW_ROWS];
+    int r = 0;
+    for (; r + DW_ROWS <= rows; r += DW_ROWS) {
+        depthwise_sums(d, lines + r * step, step, DW_ROWS, narrow, low, high);
+        depthwise_store(DW_ROWS, narrow, low, high, acc + r * TILE_N);
     }
-    for (int r = 0; r < rows; r++) {
-        STORE(acc + r * TILE_N, _mm256_cvtepi16_epi32(_mm256_castsi256_si128(sum[r])));
-        STORE(acc + r * TILE_N + 8, _mm256_cvtepi16_epi32(_mm256_extracti128_si256(sum[r], 1)));
+    for (; r < rows; r++) {
+        depthwise_sums(d, lines + r * step, step, 1, narrow, low, high);
+        depthwise_store(1, narrow, low, high, acc + r * TILE_N);
     }
 }
 
 AVX2 static void avx2_depthwise(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, int32_t *acc) {
-    int r = 0;
-    if (d->narrow) {
-        for (; r + DW_ROWS <= rows; r += DW_ROWS) depthwise_narrow(d, lines + r * step, step, DW_ROWS, acc + r * TILE_N);
-        for (; r < rows; r++) depthwise_narrow(d, lines + r * step, step, 1, acc + r * TILE_N);
-    } else {
-        for (; r + DW_ROWS <= rows; r += DW_ROWS) depthwise_wide(d, lines + r * step, step, DW_ROWS, acc + r * TILE_N);
-        for (; r < rows; r++) depthwise_wide(d, lines + r * step, step, 1, acc + r * TILE_N);
+    if (d->narrow) depthwise_as(d, lines, step, rows, 1, acc);
+    else depthwise_as(d, lines, step, rows, 0, acc);
+}
+
+AVX2_INLINE __m256 load_split(const float *p) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 8), 1);
+}
+
+/* The constants of 16 channels in the order of depthwise_sums. */
+AVX2_INLINE FloatStage load_split_stage(const Stage *s, int channel) {
+    return (FloatStage){{load_split(s->scale + channel), load_split(s->scale + channel + 4)},
+                        {load_split(s->offset + channel), load_split(s->offset + channel + 4)},
+                        {load_split(s->limit + channel), load_split(s->limit + channel + 4)}};
+}
+
+AVX2_INLINE void depthwise_levels_as(const Depthwise *d, const Stage *s, const int form, const int narrow,
+                                     const int is_signed, int channel, const int16_t *lines, ptrdiff_t step, int rows,
+                                     uint8_t *out, ptrdiff_t ldo) {
+    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
+    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
+    const FloatStage f = narrow ? load_float_stage(s, channel) : load_split_stage(s, channel);
+    for (int at = 0; at < rows; at += DW_ROWS) {
+        const int r = imin(at, rows - DW_ROWS); /* the last tile may compute some pixels twice */
+        __m256i low[DW_ROWS], high[DW_ROWS], words[DW_ROWS];
+        __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+        depthwise_sums(d, lines + r * step, step, DW_ROWS, narrow, low, high);
+        for (int i = 0; i < DW_ROWS; i++) {
+            const __m256i a = narrow ? _mm256_cvtepi16_epi32(_mm256_castsi256_si128(low[i])) : low[i];
+            const __m256i b = narrow ? _mm256_cvtepi16_epi32(_mm256_extracti128_si256(low[i], 1)) : high[i];
+            words[i] = _mm256_packs_epi32(stage_float(&f, form, 0, a, far), stage_float(&f, form, 1, b, far));
+            if (narrow) words[i] = _mm256_permute4x64_epi64(words[i], 0xd8);
+        }
+        if (form == FORM_CHECKED && too_far(&f, far)) {
+            int32_t acc[DW_ROWS * TILE_N];
+            depthwise_store(DW_ROWS, narrow, low, high, acc);
+            avx2_stage(s, FORM_EXACT, channel, TILE_N, acc, DW_ROWS, out + r * ldo, ldo);
+            continue;
+        }
+        for (int i = 0; i < DW_ROWS; i += 2) {
+            __m256i bytes = is_signed ? _mm256_packs_epi16(words[i], words[i + 1])
+                                      : _mm256_packus_epi16(words[i], words[i + 1]);
+            bytes = _mm256_permute4x64_epi64(bytes, 0xd8);
+            bytes = is_signed ? _mm256_max_epi8(_mm256_min_epi8(bytes, hi), lo)
+                              : _mm256_max_epu8(_mm256_min_epu8(bytes, hi), lo);
+            store_rows(out + (r + i) * ldo, ldo, bytes, TILE_N, 1);
+        }
     }
+}
+
+#define DW_LEVELS(FORM, NARROW) \
+    do { \
+        if (s->is_signed) depthwise_levels_as(d, s, FORM, NARROW, 1, channel, lines, step, rows, out, ldo); \
+        else depthwise_levels_as(d, s, FORM, NARROW, 0, channel, lines, step, rows, out, ldo); \
+    } while (0)
+
+AVX2 static int avx2_depthwise_levels(const Depthwise *d, const Stage *s, int form, int channel, const int16_t *lines,
+                                      ptrdiff_t step, int rows, uint8_t *out, ptrdiff_t ldo) {
+    if (rows < DW_ROWS || form > FORM_CHECKED) return 0;
+    if (form == FORM_FLOAT && d->narrow) DW_LEVELS(FORM_FLOAT, 1);
+    else if (form == FORM_FLOAT) DW_LEVELS(FORM_FLOAT, 0);
+    else if (d->narrow) DW_LEVELS(FORM_CHECKED, 1);
+    else DW_LEVELS(FORM_CHECKED, 0);
+    return rows;
 }
 
 /* --- Winograd ----------------------------------------------------------------------------- */

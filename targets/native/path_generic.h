@@ -50,23 +50,23 @@ static inline uint8_t stage_one(const Stage *s, int form, int channel, int32_t a
     return (uint8_t)level;
 }
 
-/* Integer forms only: FORM_FLOAT falls back to the form that defines it. */
+/* Integer forms only: float forms fall back to the form that defines them. */
 static void generic_stage(const Stage *s, int form, int channel, int n, const int32_t *acc, int rows, uint8_t *out,
                           ptrdiff_t ldo) {
-    if (form == FORM_FLOAT) form = s->count ? FORM_COUNT : FORM_EXACT;
+    if (form <= FORM_CHECKED) form = s->count ? FORM_COUNT : FORM_EXACT;
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < n; j++) out[r * ldo + j] = stage_one(s, form, channel + j, acc[r * TILE_N + j]);
 }
 
-static int generic_levels16(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a, ptrdiff_t lda,
+static int generic_levels16(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a, ptrdiff_t lda,
                             const int16_t *w, int pairs, int rows) {
-    (void)s, (void)channel, (void)out, (void)ldo, (void)a, (void)lda, (void)w, (void)pairs, (void)rows;
+    (void)s, (void)form, (void)channel, (void)out, (void)ldo, (void)a, (void)lda, (void)w, (void)pairs, (void)rows;
     return 0;
 }
 
-static int generic_levels8(const Stage *s, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a, ptrdiff_t lda,
+static int generic_levels8(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a, ptrdiff_t lda,
                            const int8_t *w, const int32_t *init, int quads, int rows) {
-    (void)s, (void)channel, (void)out, (void)ldo, (void)a, (void)lda, (void)w, (void)init, (void)quads, (void)rows;
+    (void)s, (void)form, (void)channel, (void)out, (void)ldo, (void)a, (void)lda, (void)w, (void)init, (void)quads, (void)rows;
     return 0;
 }
 
@@ -103,6 +103,12 @@ static void generic_depthwise(const Depthwise *d, const int16_t *lines, ptrdiff_
     }
 }
 
+static int generic_depthwise_levels(const Depthwise *d, const Stage *s, int form, int channel, const int16_t *lines,
+                                    ptrdiff_t step, int rows, uint8_t *out, ptrdiff_t ldo) {
+    (void)d, (void)s, (void)form, (void)channel, (void)lines, (void)step, (void)rows, (void)out, (void)ldo;
+    return 0;
+}
+
 static void generic_maximum(uint8_t *out, const uint8_t *in, size_t n, int is_signed) {
     const uint8_t flip = is_signed ? 0x80 : 0;
     for (size_t i = 0; i < n; i++)
@@ -127,7 +133,8 @@ static const Path generic_path = {
     .name = "generic", .mr = 6, .fast = 0,
     .gemm16 = generic_gemm16, .gemm8 = generic_gemm8, .stage = generic_stage, .add = generic_add,
     .levels16 = generic_levels16, .levels8 = generic_levels8, .widen = generic_widen, .flip = generic_flip,
-    .depthwise = generic_depthwise, .maximum = generic_maximum,
+    .depthwise = generic_depthwise, .depthwise_levels = generic_depthwise_levels,
+    .maximum = generic_maximum,
     .sum = generic_sum, .lookup = generic_lookup, .nonzero = generic_nonzero, .wino_in = {NULL, NULL},
     .wino_out = {NULL, NULL},
 };

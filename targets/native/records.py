@@ -109,6 +109,7 @@ class Arrays:
     high: Array | None = None
     scale: Array | None = None
     offset: Array | None = None
+    limit: Array | None = None
     multiplier: Array | None = None
     rounding: Array | None = None
     shift: Array | None = None
@@ -154,6 +155,7 @@ class Operator:
         arrays.low, arrays.high = _padded(low.astype(np.uint8)), _padded(high.astype(np.uint8))
         fit = fit_float_form(stage, acc_min, acc_max)
         arrays.scale, arrays.offset = _padded(fit.scale), _padded(fit.offset)
+        arrays.limit = _padded(fit.limit)
         arrays.table = None if stage.table is None else stage.table.bytes
         self.numbers.signed = int(stage.signed)
         if isinstance(stage, Thresholds):
@@ -162,7 +164,10 @@ class Operator:
             self._set_requantize(stage, fit, acc_min, acc_max)
         slower = "compares" if isinstance(stage, Thresholds) else "64-bit integers"
         channels = fit.proved.size
-        self.proof = f"float32 on {int(fit.proved.sum())} of {channels} channels, else {slower}"
+        self.proof = (
+            f"float32 proved on {int(fit.proved.sum())} and checked on {int(fit.checked.sum())} "
+            f"of {channels} channels, else {slower}"
+        )
 
     def _set_thresholds(self, stage: Thresholds, fit: FloatForm) -> None:
         # One compare is cheaper than the float form.
@@ -196,7 +201,8 @@ class Operator:
         arrays.bias, arrays.base = _padded(bias.astype(np.int32)), _padded(base.astype(np.int32))
         arrays.acc_lo = _padded(acc_lo.astype(np.int32))
         arrays.acc_hi = _padded(acc_hi.astype(np.int32))
-        arrays.form = _padded(np.where(fit.proved, Form.FLOAT, Form.EXACT).astype(np.uint8))
+        form = np.where(fit.proved, Form.FLOAT, np.where(fit.checked, Form.CHECKED, Form.EXACT))
+        arrays.form = _padded(form.astype(np.uint8))
 
     def set_add(self, add: ProvedAdd, stage: AddStage, *, a_signed: bool) -> None:
         """Take over a proved Add."""

@@ -3,7 +3,11 @@
 A stage maps int32 accumulators to levels and never decreases, so two of its implementations agree
 on a whole range of accumulators if they agree at both ends and on both sides of every step. That
 is how the float32 form of the kernels, ``rne(float32(acc) * scale + offset)``, is proved equal to
-the integer definition, channel by channel. A channel without a proof runs the integer form.
+the integer definition, channel by channel.
+
+Eight-bit levels of long sums are often too fine for that. Such a channel still runs in float32, but
+each value's distance from the level it is rounded to is checked against what float32's errors
+could add up to, and the few values too close to call are computed again in integers.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ Float32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 _UNREACHABLE = 2**40
+_LARGEST_OFFSET = 2.0**12
 _LARGEST_LEVEL = 2.0**30  # float results beyond this could wrap in the conversion to int32
 
 
@@ -26,8 +31,9 @@ class Form(enum.IntEnum):
     """How the kernels compute a channel's levels."""
 
     FLOAT = 0
-    EXACT = 1
-    COUNT = 2
+    CHECKED = 1
+    EXACT = 2
+    COUNT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +178,17 @@ Stage = Requantize | Thresholds | Raw
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatForm:
-    """``rne(float32(acc) * scale + offset)`` per channel, and where it was proved."""
+    """``rne(float32(acc) * scale + offset)`` per channel.
+
+    It is exact for every accumulator where ``proved``; where ``checked``, for every accumulator
+    that it rounds by at most ``limit`` levels.
+    """
 
     scale: Float32
     offset: Float32
+    limit: Float32
     proved: Bools
+    checked: Bools
 
 
 def fit_float_form(stage: Requantize | Thresholds, acc_min: Int64, acc_max: Int64) -> FloatForm:
@@ -202,7 +214,35 @@ def fit_float_form(stage: Requantize | Thresholds, acc_min: Int64, acc_max: Int6
         good = np.all(equal & (np.abs(product) < _LARGEST_LEVEL), axis=1) & ~proved
         scale[good], offset[good] = trial_scale[good], trial_offset[good]
         proved |= good
-    return FloatForm(scale, offset, proved)
+    limit = np.ones(channels, np.float32)
+    checked = np.zeros(channels, np.bool_)
+    if isinstance(stage, Requantize):
+        plain_scale, plain_offset, plain_limit = _error_bound(stage)
+        largest = np.abs(ends.astype(np.float64) * plain_scale[:, None] + plain_offset[:, None])
+        checked = ~proved & (plain_limit > 0) & np.all(largest < _LARGEST_LEVEL, axis=1)
+        scale[checked], offset[checked] = plain_scale[checked], plain_offset[checked]
+        limit[checked] = plain_limit[checked]
+    return FloatForm(scale, offset, limit, proved, checked)
+
+
+def _error_bound(stage: Requantize) -> tuple[Float32, Float32, Float32]:
+    """Return scale, offset and the rounding distance up to which float32 cannot err.
+
+    With u = 2^-24 and |level| <= 257, the conversion of the accumulator, the rounding of scale and
+    the product each err by at most u (257 + |offset|), the rounding of offset by u |offset| and the
+    sum by 258 u. Larger levels are clamped, and err by far less than they exceed the clamp as long
+    as the offset is small. 2 % are added for products of errors.
+    """
+    exact_scale = stage.multiplier / np.exp2(stage.shift)
+    exact_offset = stage.bias * exact_scale
+    size = np.abs(exact_offset)
+    error = (3 * (257 + size) + size + 258) * 2.0**-24 * 1.02
+    limit = np.where(size < _LARGEST_OFFSET, 0.5 - error, 0.0)
+    return (
+        exact_scale.astype(np.float32),
+        exact_offset.astype(np.float32),
+        np.nextafter(limit.astype(np.float32), np.float32(0)),
+    )
 
 
 def _slopes(
