@@ -104,7 +104,7 @@ class _Reader:
 
     def texts(self, table: Mapping[str, object], key: str) -> list[str]:
         value = table.get(key, [])
-        held = cast("Sequence[object]", value) if isinstance(value, list) else [value]
+        held = _listed(value)
         if not all(isinstance(v, str) for v in held):
             self.refuse(f"{key} is no list of texts", value, '["x=N,3,224,224"]')
             return []
@@ -112,7 +112,7 @@ class _Reader:
 
     def tables(self, table: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
         value = table.get(key, [])
-        held = cast("Sequence[object]", value) if isinstance(value, list) else [value]
+        held = _listed(value)
         if not all(isinstance(v, dict) for v in held):
             self.refuse(f"{key} is no list of tables", value, f"[[{key}]]")
             return []
@@ -180,8 +180,13 @@ class _Reader:
         value = table.get(key)
         if value is None:
             return default
-        held = cast("Sequence[object]", value) if isinstance(value, list) else [value]
+        held = _listed(value)
         if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in held):
             self.refuse(f"preprocess.{key} holds something else than numbers", value, "numbers")
             return default
         return tuple(float(cast("float", v)) for v in held)
+
+
+def _listed(value: object) -> list[object]:
+    """Return a list as it is, and anything else as a list of one."""
+    return list(cast("Sequence[object]", value)) if isinstance(value, list) else [value]

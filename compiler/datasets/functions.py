@@ -69,13 +69,14 @@ def function_dataset(spelled: str, specs: Sequence[InputSpec]) -> FunctionDatase
 
 
 def _call(name: str, function: BatchFunction) -> Iterator[Mapping[str, Array]]:
-    made = function()
+    # What a user's function really gives is not known before it is looked at.
+    made = cast("object", function())
     if not isinstance(made, Iterable):
         raise CompileError([_unusable(name, f"it returned {type(made).__name__}")])
-    for given in made:
+    for given in cast("Iterable[object]", made):
         if not isinstance(given, Mapping):
             raise CompileError([_unusable(name, f"it yielded {type(given).__name__}")])
-        yield given
+        yield cast("Mapping[str, Array]", given)
 
 
 def _length(name: str, given: Mapping[str, Array]) -> int:

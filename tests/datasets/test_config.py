@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lowbitc.compiler.config import read_config
 from lowbitc.compiler.diagnostics import CompileError
 from lowbitc.options import parse_shapes, settle
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _write(folder: Path, text: str) -> Path:

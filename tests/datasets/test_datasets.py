@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from lowbitc.compiler.diagnostics import CompileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from lowbitc.compiler.elements import Array
 
@@ -39,7 +39,8 @@ def _images(count: int = 10) -> Array:
 def test_an_npz_is_matched_by_name(tmp_path: Path, name: str) -> None:
     path = tmp_path / "data.npz"
     images = _images()
-    np.savez(path, **{name: images}, y=np.arange(10))
+    arrays: dict[str, Array] = {name: images, "y": np.arange(10)}
+    np.savez(path, allow_pickle=False, **arrays)
     data = open_dataset(path, (SPEC,))
     assert len(data) == 10
     batches = list(data.batches(4))

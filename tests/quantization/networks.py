@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -18,15 +18,24 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 
+class Common(TypedDict):
+    """The fields that all nodes share."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+
 @dataclass
 class Builder:
     """Builds a folded graph node by node; each call returns the value it made."""
 
     input_shape: tuple[int, ...]
     seed: int = 0
-    nodes: list[Node] = field(default_factory=list)
-    types: dict[str, TensorType] = field(default_factory=dict)
-    constants: dict[str, Array] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list["Node"])
+    types: dict[str, TensorType] = field(default_factory=dict[str, TensorType])
+    constants: dict[str, Array] = field(default_factory=dict[str, "Array"])
 
     def __post_init__(self) -> None:
         """Seed the weights and declare the input."""
@@ -43,14 +52,10 @@ class Builder:
         self.types[node.outputs[0]] = TensorType(shape, F32)
         return node.outputs[0]
 
-    def base(self, op: str, *inputs: str) -> dict[str, object]:
+    def base(self, op: str, *inputs: str) -> Common:
         name = f"{op}{len(self.nodes)}"
-        return {
-            "name": name,
-            "inputs": inputs,
-            "outputs": (f"{name}_out",),
-            "sources": (Source(name, op),),
-        }
+        outputs, sources = (f"{name}_out",), (Source(name, op),)
+        return Common(name=name, inputs=inputs, outputs=outputs, sources=sources)
 
     def conv(
         self, x: str, channels: int, kernel: int = 3, stride: int = 1, groups: int = 1, pad: int = 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from lowbitc.compiler.bits import Bits, LayerBits, parse_bits
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
-from lowbitc.compiler.ir.graph import Graph
 from lowbitc.passes.assign_devices import AssignDevices
 from tests.quantization.networks import Builder, residual_network
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.ir.graph import Graph
 
 
 def _nothing(_graph: Graph) -> dict[str, tuple[Diagnostic, ...]]:

@@ -60,7 +60,7 @@ def test_values_that_are_not_finite_name_their_layer() -> None:
     out = net.conv("x", 2)
     graph = net.graph(net.conv(net.relu(out), 2))
     constants: dict[str, Array] = {**graph.constants, "b0": np.array([3e38, 0], np.float32)}
-    broken = graph.replace(constants={**constants, "w0": graph.constants["w0"] * np.float32(3e38)})
+    broken = graph.replace(constants={**constants, "w0": np.full((2, 1, 3, 3), 3e38, np.float32)})
     with pytest.raises(CompileError) as refused:
         CalibratePact(lambda: samples(2, (1, 1, 4, 4))).run(broken)
     codes = {d.code for d in refused.value.diagnostics}
@@ -79,7 +79,7 @@ def test_a_dead_activation_is_a_warning() -> None:
 
 def test_relu6_never_gets_a_clip_above_six() -> None:
     graph = residual_network()
-    wide = [{"x": s["x"] * 100} for s in samples(4)]
+    wide: list[dict[str, Array]] = [{"x": 100 * np.asarray(s["x"], np.float32)} for s in samples(4)]
     plain = CalibratePact(lambda: wide, method="minmax").run(graph).graph.clips
     relu = next(n for n in graph.nodes if n.op == "Relu").outputs[0]
     assert plain[relu].scale * 255 > 6
@@ -91,8 +91,8 @@ def test_moments_through_layers_match_a_gaussian_input() -> None:
     random = np.random.default_rng(5)
     conv = graph.nodes[0]
     x = random.normal(0, 1, (4000, 27))
-    w = graph.constants[conv.inputs[1]].reshape(8, -1)
-    seen = x @ w.T + graph.constants[conv.inputs[2]]
+    w = np.reshape(np.asarray(graph.constants[conv.inputs[1]], np.float64), (8, -1))
+    seen = x @ w.T + np.asarray(graph.constants[conv.inputs[2]], np.float64)
     found = moments[conv.outputs[0]]
     assert np.allclose(found.mean, seen.mean(axis=0), atol=0.1)
     assert np.allclose(found.deviation, seen.std(axis=0), rtol=0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +13,12 @@ from lowbitc.compiler.elements import F32, U8
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.graph import Graph, Stage, Where
-from lowbitc.compiler.ir.node import Node
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.ir.verify import verify
 from lowbitc.passes.partition import Partition
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.ir.node import Node
 
 
 @st.composite

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lowbitc.compiler.elements import I8, I32, U2, U4, U8
+from lowbitc.compiler.elements import I8, I32, U2, U4, U8, LevelType
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.targets.engines.fast import FastLaunch
@@ -46,10 +46,9 @@ def test_both_engines_give_the_same_bits(bits: str, seed: int) -> None:
 
 def test_outputs_without_a_relu_are_signed_8_bit_whatever_the_activations() -> None:
     quantized = integer_graph(residual_network(), "8/2/2")
-    made = {n.op + str(i): quantized.tensor(n.outputs[0]) for i, n in enumerate(quantized.nodes)}
-    elements = {name.rstrip("0123456789"): set() for name in made}
-    for name, held in made.items():
-        elements[name.rstrip("0123456789")].add(held.levels)
+    elements: dict[str, set[LevelType | None]] = {}
+    for node in quantized.nodes:
+        elements.setdefault(node.op, set()).add(quantized.tensor(node.outputs[0]).levels)
     assert elements["QConv"] == {U2, I8}
     assert elements["QAdd"] == {I8}
     assert elements["QAveragePool"] == {U8}
