@@ -117,8 +117,8 @@ def compile_options() -> Decorator:
         click.option(
             "--weights",
             metavar="mse|sawb|feedback",
-            help="How weights are rounded: at the scale of least squared error, by SAWB, or layer by "
-            "layer with error feedback, which is the default below 8 bits where there is data.",
+            help="How weights are rounded: at the scale of least squared error, by SAWB, or layer "
+            "by layer with error feedback, the default below 8 bits where there is data.",
         ),
         click.option(
             "--limit",

@@ -43,7 +43,7 @@ class Diagnostic:
     hint: str = ""
 
 
-def error(  # noqa: PLR0913 - the fields of a finding, each by name
+def error(
     code: str,
     message: str,
     *,
@@ -56,7 +56,7 @@ def error(  # noqa: PLR0913 - the fields of a finding, each by name
     return Diagnostic(code, Severity.ERROR, message, tuple(sources), found, allowed, hint)
 
 
-def warning(  # noqa: PLR0913 - the fields of a finding, each by name
+def warning(
     code: str,
     message: str,
     *,

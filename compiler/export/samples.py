@@ -70,7 +70,7 @@ def samples_stay_apart(graph: Graph, nodes: Sequence[Node], inputs: Sequence[str
     return all(_row_by_row(graph, node) for node in nodes)
 
 
-def _row_by_row(graph: Graph, node: Node) -> bool:  # noqa: PLR0911 - one answer a kind of operator
+def _row_by_row(graph: Graph, node: Node) -> bool:
     data = [v for v in reads(node) if v not in graph.constants]
     if not data or any(0 in graph.shape(v) for v in (*data, *node.outputs) if v):
         return False
