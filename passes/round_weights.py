@@ -22,18 +22,17 @@ from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.fit_layer import (
-    FitOptions,
     FittedLayer,
     LayerRows,
     fit_layer,
     outputs,
 )
 from lowbitc.compiler.statistics.fit_stage import fit_stage
-from lowbitc.compiler.statistics.round_levels import Effort
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
 from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain, channels_of, clip_bounds, first_layers
 from lowbitc.passes.choose_clips import choose_clip
 from lowbitc.passes.collect_rows import collect_rows
+from lowbitc.passes.recipes import Recipe
 from lowbitc.passes.replay import LOSSES, Replay, Step
 
 if TYPE_CHECKING:
@@ -44,34 +43,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.types import Clip
     from lowbitc.passes.calibrate_pact import Samples
 
-_FULL = 8
 _FEW = 2
-_FINE = FitOptions(Effort(), clip_rounds=0)
-_MEDIUM = FitOptions(Effort(scales=(0.8, 0.85, 0.9, 0.95, 1.0, 1.05), rounds=1))
-_COARSE = FitOptions(
-    Effort(scales=(0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35), rounds=3, sweeps=3), polish_rounds=2
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Which steps to take; the defaults are those of every network.
-
-    ``fine``, ``medium`` and ``coarse`` are for 8, 4 and fewer weight bits.
-    """
-
-    fine: FitOptions = _FINE
-    medium: FitOptions = _MEDIUM
-    coarse: FitOptions = _COARSE
-    correct_residuals: bool = True
-    weigh_clips: bool = False
-    fit_stages: bool = True
-
-    def options(self, width: int) -> FitOptions:
-        """Return what a layer of so many weight bits gets."""
-        if width >= _FULL:
-            return self.fine
-        return self.coarse if width <= _FEW else self.medium
 
 
 @dataclass(frozen=True, slots=True)

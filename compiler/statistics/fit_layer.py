@@ -100,11 +100,7 @@ def fit_layer(
         for _ in range(options.clip_rounds):
             target = problem.freed(best_weights)
             best_weights = problem.solve(target)
-    tried = [
-        round_levels(best_weights, problem.second, problem.factor, levels_type, options.effort)
-        for levels_type in allowed
-    ]
-    best = min(tried, key=lambda found: float(found.errors.sum()))
+    best = round_levels(best_weights, problem.second, problem.factor, allowed, options.effort)
     if options.mismatch and rows.clipped:
         for _ in range(options.polish_rounds):
             target = problem.freed(best.levels * best.scales[:, :, np.newaxis])

@@ -33,9 +33,11 @@ class Effort:
     """How hard to look: the same for every network.
 
     ``scales`` are tried as multiples of the scale of least weighted squared error; ``sweeps`` of
-    coordinate descent follow for each of ``rounds`` refits of the scale.
+    coordinate descent follow for each of ``rounds`` refits of the scale. Without ``feedback``
+    levels are the nearest ones, for comparison.
     """
 
+    feedback: bool = True
     scales: tuple[float, ...] = (1.0,)
     rounds: int = 0
     sweeps: int = 1
@@ -52,29 +54,56 @@ class Rounded:
 
 
 def round_levels(
-    weights: Float64, second: Float64, factor: Float64, levels_type: LevelType, effort: Effort
+    weights: Float64,
+    second: Float64,
+    factor: Float64,
+    allowed: tuple[LevelType, ...],
+    effort: Effort,
 ) -> Rounded:
-    """Round weights, with the best of the scales that are tried, row by row.
+    """Round weights in one of the allowed alphabets, with the best of the scales, row by row.
 
-    ``factor`` is the V of ``second``; see ``linear_systems.factor_upper``.
+    ``factor`` is the V of ``second``; see ``linear_systems.factor_upper``. The alphabet is the one
+    of the smaller error at its scale of least weighted squared error.
     """
+    if not effort.feedback:
+        return _nearest_rows(weights, second, allowed)
+    tried = [_at_base(weights, second, factor, levels_type) for levels_type in allowed]
+    best = min(tried, key=lambda found: float(found.errors.sum()))
+    base = _base_scales(weights, second, best.levels_type)
+    for multiple in effort.scales:
+        if multiple != 1.0:
+            scales = base * multiple
+            levels = feed_back(weights, scales, factor, best.levels_type)
+            found = _refitted(weights, levels, scales, second, best.levels_type)
+            best = better_rows(best, found)
+    for _ in range(effort.rounds):
+        levels = descend(weights, best.levels, best.scales, second, best.levels_type, effort.sweeps)
+        found = _refitted(weights, levels, best.scales, second, best.levels_type)
+        best = better_rows(best, found)
+    return best
+
+
+def _nearest_rows(weights: Float64, second: Float64, allowed: tuple[LevelType, ...]) -> Rounded:
+    tried: list[Rounded] = []
+    for levels_type in allowed:
+        scales = _base_scales(weights, second, levels_type)
+        levels = nearest(weights / scales[:, :, np.newaxis], levels_type)
+        tried.append(_measured(weights, levels, scales, second, levels_type))
+    return min(tried, key=lambda found: float(found.errors.sum()))
+
+
+def _at_base(weights: Float64, second: Float64, factor: Float64, levels_type: LevelType) -> Rounded:
+    scales = _base_scales(weights, second, levels_type)
+    levels = feed_back(weights, scales, factor, levels_type)
+    return _refitted(weights, levels, scales, second, levels_type)
+
+
+def _base_scales(weights: Float64, second: Float64, levels_type: LevelType) -> Float64:
+    """Return the scales of least squared error, weighted by the inputs' second moments."""
     groups, rows, inputs = weights.shape
     importance = np.repeat(np.diagonal(second, axis1=1, axis2=2), rows, axis=0)
     fit = fit_weights(weights.reshape(-1, inputs), levels_type, importance=importance)
-    base = fit.scales.reshape(groups, rows)
-    best: Rounded | None = None
-    for multiple in effort.scales:
-        scales = base * multiple
-        levels = feed_back(weights, scales, factor, levels_type)
-        found = _refitted(weights, levels, scales, second, levels_type)
-        best = found if best is None else better_rows(best, found)
-    if best is None:
-        raise ValueError("no scale to try")
-    for _ in range(effort.rounds):
-        levels = descend(weights, best.levels, best.scales, second, levels_type, effort.sweeps)
-        found = _refitted(weights, levels, best.scales, second, levels_type)
-        best = better_rows(best, found)
-    return best
+    return fit.scales.reshape(groups, rows)
 
 
 def polish(weights: Float64, start: Rounded, second: Float64, effort: Effort) -> Rounded:

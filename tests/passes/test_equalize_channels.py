@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from lowbitc.compiler.bits import parse_bits
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir import ops
-from lowbitc.compiler.ir.graph import Graph
 from lowbitc.compiler.ir.verify import verify
 from lowbitc.passes.equalize_channels import EqualizeChannels
 from tests.quantization.networks import Builder, residual_network, samples
 
+if TYPE_CHECKING:
+    from lowbitc.compiler.ir.graph import Graph
+
 
 def step(graph: Graph, share: float = 1.0) -> EqualizeChannels:
     shape = graph.shape("x")
-    return EqualizeChannels(
-        lambda: samples(16, shape), parse_bits("8/2/2"), share=share, threads=1
-    )
+    return EqualizeChannels(lambda: samples(16, shape), parse_bits("8/2/2"), share=share, threads=1)
 
 
 def uneven(*, capped: bool = False) -> Graph:
