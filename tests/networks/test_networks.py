@@ -37,3 +37,21 @@ def test_products_of_activations_say_so() -> None:
     ).reasons
     assert reasons["MatMul"] == "LB210"
     assert reasons["Softmax"] == "LB200"
+
+
+@pytest.mark.parametrize("bits", ["8/8/8", "8/4/8", "8/4/4", "8/2/8", "8/1/8"])
+@pytest.mark.parametrize("after", ["nothing", "silu", "relu"])
+def test_channels_without_weights_keep_their_bias(bits: str, after: str) -> None:
+    net = Model(3)
+    inner = net.relu(net.conv(net.input("x", "n", 3, 6, 6), 3, 4))
+    weights = net.random.normal(0, 0.4, (5, 4, 3, 3))
+    weights[[1, 3]] = 0
+    biases = net.constant([0.1, 0.7, -0.2, -0.6, 0.3])
+    y = net.add("Conv", inner, net.constant(weights), biases, pads=[1] * 4)
+    y = {"nothing": lambda v: v, "silu": net.silu, "relu": net.relu}[after](y)
+    z = net.conv(y, 5, 3)
+    found = outcome(net.done(z, y), bits, {"x": smooth(6, 3, 6, 6)})
+    step = 0.25 if bits.endswith("4") else 0.02
+    for channel in (1, 3):
+        wanted = np.asarray(found.wanted[y])[:, channel]
+        assert np.abs(np.asarray(found.found[y])[:, channel] - wanted).max() < step
