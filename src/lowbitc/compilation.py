@@ -20,6 +20,7 @@ from lowbitc.passes.assign_devices import AssignDevices
 from lowbitc.passes.bin_weights import BinWeights
 from lowbitc.passes.calibrate_data_free import CalibrateDataFree
 from lowbitc.passes.calibrate_pact import CalibratePact
+from lowbitc.passes.equalize_channels import EqualizeChannels
 from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.partition import Partition
 from lowbitc.passes.propagate_moments import batchnorm_moments
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
 
 def silent(_step: str, _done: int, _total: int) -> None:
     """Tell nobody."""
+
+
+_EQUALIZE_ON = 128
+"""Samples that the ranges of channels are measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,11 @@ def _calibrating(
         return (calibrate,)
     layers = itertools.count(1)
     return (
+        EqualizeChannels(
+            lambda: _samples(imported, dataset, min(count, _EQUALIZE_ON)),
+            options.bits,
+            threads=options.threads,
+        ),
         calibrate,
         RoundWeights(
             lambda: _samples(imported, dataset, count),
