@@ -83,7 +83,10 @@ def text_lines(count: int, width: int, seed: int) -> tuple[Float32, list[str]]:
 
 
 def captchas(count: int, seed: int) -> tuple[Float32, list[str]]:
-    """Return captchas of PyPI's ``captcha`` [n, 3, 60, 160], BGR in 0..255, and their texts."""
+    """Return captchas of PyPI's ``captcha`` [n, 3, 60, 160], BGR in 0..255, and their texts.
+
+    Letters are drawn in upper case; texts are in lower case.
+    """
     import random  # noqa: PLC0415 - the captcha package draws with it
 
     from captcha.image import ImageCaptcha  # noqa: PLC0415 - wanted for one network only
@@ -91,14 +94,14 @@ def captchas(count: int, seed: int) -> tuple[Float32, list[str]]:
     rng = np.random.default_rng(seed)
     random.seed(seed)
     maker = ImageCaptcha(width=160, height=60)
-    letters = list(string.digits + string.ascii_lowercase)
+    letters = list(string.digits + string.ascii_uppercase)
     images = np.empty((count, 3, 60, 160), np.float32)
     texts: list[str] = []
     for index in range(count):
         text = "".join(rng.choice(letters, 4).tolist())
         picture = np.asarray(maker.generate_image(text).convert("RGB"))
         images[index] = picture[:, :, ::-1].transpose(2, 0, 1)
-        texts.append(text)
+        texts.append(text.lower())
     return images, texts
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _THRESHOLD_BITS = 4
 _BIAS_MAX = ACCUMULATOR_MAX // 2
+_BIAS_FINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,10 @@ class StageBuilder:
 
     def sums(self, chain: Chain, source: Clip) -> BuiltStage:
         """Build the stage of a layer whose sums leave the chip: a bias in units of the sum."""
-        unit, bias, _ = self._affine(chain, source)
-        unit = _holding(unit, bias)
+        unit, bias, (least, most) = self._affine(chain, source)
+        empty = (least == 0) & (most == 0) & (bias != 0)
+        # Without weights any unit does, so take one in which the bias is exact enough.
+        unit = np.where(empty, np.abs(bias) / _BIAS_FINE, _holding(unit, bias))
         whole = np.clip(np.rint(bias / unit), -_BIAS_MAX, _BIAS_MAX).astype(np.int32)
         name = self._constant(chain, "bias", whole)
         scale = tuple(float(np.float32(u)) for u in unit)

@@ -55,3 +55,10 @@ def test_channels_without_weights_keep_their_bias(bits: str, after: str) -> None
     for channel in (1, 3):
         wanted = np.asarray(found.wanted[y])[:, channel]
         assert np.abs(np.asarray(found.found[y])[:, channel] - wanted).max() < step
+
+
+def test_an_output_without_weights_is_its_bias() -> None:
+    net = Model(4)
+    inner = net.relu(net.conv(net.input("x", "n", 3, 6, 6), 3, 4))
+    y = net.add("Conv", inner, net.constant(np.zeros((2, 4, 1, 1))), net.constant([0.1419, -3.3]))
+    assert outcome(net.done(y), "8/8/8", {"x": smooth(4, 3, 6, 6)}).decibels(y) > 90
