@@ -8,13 +8,15 @@ that is the error of the best float weights for those levels (see ``fit_layer``)
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compiler.elements import F32
+from lowbitc.compiler.elements import F32, Array
 from lowbitc.compiler.execute import FloatSession
+from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, Stage
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.statistics.fit_layer import LayerRows, float_error
@@ -30,7 +32,7 @@ from lowbitc.passes.sample_windows import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lowbitc.compiler.elements import Array, Float32, LevelType
+    from lowbitc.compiler.elements import Float32, LevelType
     from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.ir.types import Clip
     from lowbitc.compiler.statistics.fit_layer import FittedLayer
@@ -41,38 +43,44 @@ MULTIPLES = (0.65, 0.75, 0.85, 1.0, 1.15, 1.35, 1.6)
 _SAMPLES = 256
 _SAMPLES_AT_ONCE = 32
 _ROWS = 1 << 13
+_ADDED = 1 << 20
 _ELEMENTS = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Nodes that only move or compare levels, and the weighted reader at their end."""
+    """Nodes that only move or compare levels, and the reader at their end."""
 
     moves: tuple[Node, ...]
     reader: Node
 
 
-def choose_clip(replay: Replay, chain: Chain, fitted: FittedLayer) -> dict[str, Clip]:
+Real = Callable[[int, int], Array]
+"""What a layer of the quantized network puts out before it is quantized, for a range of samples."""
+
+
+def choose_clip(replay: Replay, chain: Chain, real: Real) -> dict[str, Clip]:
     """Return new clips for a layer's output and what is moved from it.
 
-    Nothing changes where anything but weighted layers reads it. ``fitted`` has the value of one
-    level of its weights per level of its input.
+    Weighted layers count with the relative error of their sums, residual Adds with that of the
+    value itself; nothing changes where anything else reads it.
     """
     graph, output = replay.graph, chain.output
     paths = find_paths(graph, output)
-    if not paths:
+    if not any(isinstance(path.reader, WEIGHTED) for path in paths):
         return {}
     used = min(replay.frames, _SAMPLES)
-    readers = [ReaderRows(graph, output, path, used) for path in paths]
-    session = _real_layer(graph, chain, fitted)
-    source = chain.compute.inputs[0]
+    readers = [
+        ReaderRows(graph, output, path, used)
+        if isinstance(path.reader, WEIGHTED)
+        else AddRows(graph.tensor(output).size, used)
+        for path in paths
+    ]
     for start in range(0, used, _SAMPLES_AT_ONCE):
         stop = min(start + _SAMPLES_AT_ONCE, used)
-        levels = replay.read_levels(source, start, stop)
-        real = session.arrays({source: levels.astype(np.float32)})[output]
-        floats = replay.read_float(output, start, stop)
+        values, floats = real(start, stop), replay.read_float(output, start, stop)
         for reader in readers:
-            reader.add(real, floats, start)
+            reader.add(values, floats, start)
     clip = graph.clips[output]
     scales = tuple(float(np.float32(clip.scale * multiple)) for multiple in MULTIPLES)
     costs = np.sum([reader.errors(scales, clip.element) for reader in readers], axis=0)
@@ -81,8 +89,34 @@ def choose_clip(replay: Replay, chain: Chain, fitted: FittedLayer) -> dict[str, 
     return dict.fromkeys((output, *sorted(moved)), best)
 
 
+def real_layer(replay: Replay, chain: Chain, fitted: FittedLayer) -> Real:
+    """Return the outputs of a layer with its fitted weights, before they are quantized.
+
+    ``fitted`` has the value of one level of its weights per level of its input.
+    """
+    session, source = _load_layer(replay.graph, chain, fitted), chain.compute.inputs[0]
+
+    def run(start: int, stop: int) -> Array:
+        levels = replay.read_levels(source, start, stop)
+        return session.arrays({source: levels.astype(np.float32)})[chain.output]
+
+    return run
+
+
+def real_sum(replay: Replay, chain: Chain) -> Real:
+    """Return the outputs of a residual Add, before they are quantized."""
+    inputs = tuple(v for v in chain.compute.inputs if v not in replay.graph.constants)
+    session = _load(replay.graph, inputs, chain.nodes, chain.output)
+
+    def run(start: int, stop: int) -> Array:
+        feeds = {v: replay.read_seen(v, start, stop) for v in inputs}
+        return session.arrays(feeds)[chain.output]
+
+    return run
+
+
 def find_paths(graph: Graph, value: str) -> tuple[Path, ...]:
-    """Return the ways from a value to weighted readers; none where anything else reads it too."""
+    """Return the ways from a value to readers that weigh or add; none where others read it too."""
     return tuple(_walk(graph, value) or ())
 
 
@@ -93,7 +127,7 @@ def _walk(graph: Graph, value: str) -> list[Path] | None:
     for node in graph.consumers().get(value, []):
         if node.name in graph.host_reasons:
             return None
-        if isinstance(node, WEIGHTED):
+        if isinstance(node, (*WEIGHTED, ops.Add)):
             found.append(Path((), node))
         elif isinstance(node, KEEPS_LEVELS):
             behind = _walk(graph, node.outputs[0])
@@ -103,6 +137,36 @@ def _walk(graph: Graph, value: str) -> list[Path] | None:
         else:
             return None
     return found
+
+
+class AddRows:
+    """Values that an Add reads: the quantized network's before quantization, and the float ones."""
+
+    def __init__(self, size: int, frames: int) -> None:
+        """Take every n-th of the values, so that few are kept."""
+        self._step = max(1, size * frames // _ADDED)
+        self._seen: list[Float32] = []
+        self._targets: list[Float32] = []
+
+    def add(self, real: Array, floats: Array, _first: int) -> None:
+        """Add frames."""
+        for array, into in ((real, self._seen), (floats, self._targets)):
+            into.append(np.asarray(array, np.float32).reshape(-1)[:: self._step])
+
+    def errors(self, scales: Iterable[float], element: LevelType) -> list[float]:
+        """Return the relative squared error of the value at each scale."""
+        rows, target = np.concatenate(self._seen), np.concatenate(self._targets)
+        power = float(np.var(target, dtype=np.float64)) or 1.0
+        found: list[float] = []
+        for scale in scales:
+            gap = _quantized(rows, scale, element) * np.float32(scale) - target
+            found.append(float(np.square(gap).mean(dtype=np.float64)) / power)
+        return found
+
+
+def _quantized(rows: Float32, scale: float, element: LevelType) -> Float32:
+    steps = np.floor(rows / np.float32(scale) + np.float32(0.5))
+    return np.asarray(np.clip(steps, element.minimum, element.maximum), np.float32)
 
 
 class ReaderRows:
@@ -116,8 +180,8 @@ class ReaderRows:
         wanted = max(min(_ROWS, _ELEMENTS // size), 2 * self.windows.inputs)
         self.count = min(self.windows.positions, max(1, -(-wanted // max(frames, 1))))
         self.value, self.source, self.target = value, reader.inputs[0], reader.outputs[0]
-        self._moves = _load(graph, value, path.moves, self.source) if path.moves else None
-        self._whole = _load(graph, value, (*path.moves, reader), self.target)
+        self._moves = _load(graph, (value,), path.moves, self.source) if path.moves else None
+        self._whole = _load(graph, (value,), (*path.moves, reader), self.target)
         rows, _ = channel_rows(reader, np.asarray(graph.constants[reader.inputs[1]], np.float32))
         self.weights = rows.reshape(self.windows.groups, -1, rows.shape[1])
         self._seen: list[Float32] = []
@@ -144,17 +208,18 @@ class ReaderRows:
         rows, target = np.concatenate(self._seen), np.concatenate(self._targets)
         open_ = np.full((1, 1, 1), np.inf, np.float32)
         for scale in scales:
-            steps = np.floor(rows / np.float32(scale) + np.float32(0.5))
-            levels = np.clip(steps, element.minimum, element.maximum).astype(element.dtype)
+            levels = _quantized(rows, scale, element).astype(element.dtype)
             yield scale, LayerRows(levels, target, -open_, open_)
 
 
-def _load(graph: Graph, value: str, nodes: tuple[Node, ...], output: str) -> FloatSession:
+def _load(
+    graph: Graph, inputs: tuple[str, ...], nodes: tuple[Node, ...], output: str
+) -> FloatSession:
     constants = {v: graph.constants[v] for n in nodes for v in n.inputs if v in graph.constants}
-    held = {value, *(v for n in nodes for v in (*n.inputs, *n.outputs))}
+    held = {*inputs, *(v for n in nodes for v in (*n.inputs, *n.outputs))}
     small = Graph(
         name=nodes[-1].name,
-        inputs=(value,),
+        inputs=inputs,
         outputs=(output,),
         nodes=nodes,
         types={v: t for v, t in graph.types.items() if v in held},
@@ -165,7 +230,7 @@ def _load(graph: Graph, value: str, nodes: tuple[Node, ...], output: str) -> Flo
     return FloatSession(small, threads=1)
 
 
-def _real_layer(graph: Graph, chain: Chain, fitted: FittedLayer) -> FloatSession:
+def _load_layer(graph: Graph, chain: Chain, fitted: FittedLayer) -> FloatSession:
     """Load a layer with its fitted weights, from input levels to outputs not yet quantized."""
     compute = chain.compute
     like = np.asarray(graph.constants[compute.inputs[1]])
@@ -180,4 +245,4 @@ def _real_layer(graph: Graph, chain: Chain, fitted: FittedLayer) -> FloatSession
         constants={**graph.constants, **made},
         types={**graph.types, **{k: TensorType(v.shape, F32) for k, v in made.items()}},
     )
-    return _load(whole, compute.inputs[0], (node, *chain.nodes[1:]), chain.output)
+    return _load(whole, compute.inputs[:1], (node, *chain.nodes[1:]), chain.output)

@@ -28,7 +28,7 @@ class Recipe:
     medium: FitOptions = _MEDIUM
     coarse: FitOptions = _COARSE
     correct_residuals: bool = True
-    weigh_clips: bool = False
+    weigh_clips: bool = True
     fit_stages: bool = True
 
     def options(self, width: int) -> FitOptions:
@@ -39,11 +39,13 @@ class Recipe:
 
 
 def _plain(options: FitOptions) -> Recipe:
-    return Recipe(options, options, options, correct_residuals=False, fit_stages=False)
+    return Recipe(
+        options, options, options, correct_residuals=False, weigh_clips=False, fit_stages=False
+    )
 
 
 _ONE_TRY = Effort()
-_ALL_BUT_RESIDUALS = Recipe(correct_residuals=False, fit_stages=False)
+_ALL_BUT_RESIDUALS = Recipe(correct_residuals=False, weigh_clips=False, fit_stages=False)
 
 LADDER: tuple[tuple[str, Recipe], ...] = (
     (
@@ -55,6 +57,10 @@ LADDER: tuple[tuple[str, Recipe], ...] = (
     ("clipped outputs free", _plain(FitOptions(_ONE_TRY))),
     ("scale search, coordinate descent", _ALL_BUT_RESIDUALS),
     ("residuals corrected", dataclasses.replace(_ALL_BUT_RESIDUALS, correct_residuals=True)),
+    (
+        "clips weighed by their readers",
+        dataclasses.replace(_ALL_BUT_RESIDUALS, correct_residuals=True, weigh_clips=True),
+    ),
     ("output stages fitted", Recipe()),
 )
 """Steps, each with those before it, for a table of what every one buys."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.elements import F32, odd, signed
+from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
@@ -30,7 +31,7 @@ from lowbitc.compiler.statistics.fit_layer import (
 from lowbitc.compiler.statistics.fit_stage import fit_stage
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
 from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain, channels_of, clip_bounds, first_layers
-from lowbitc.passes.choose_clips import choose_clip
+from lowbitc.passes.choose_clips import choose_clip, real_layer, real_sum
 from lowbitc.passes.collect_rows import collect_rows
 from lowbitc.passes.recipes import Recipe
 from lowbitc.passes.replay import LOSSES, Replay, Step
@@ -136,11 +137,21 @@ class _Run:
         try:
             for _ in self.replay.run_float(step):
                 pass
+            self.weigh_sum(step)
             self.replay.run_seen(step, self.graph)
         except LOSSES:
             if not step.on_host:
                 raise
             self.replay.lose(step)
+
+    def weigh_sum(self, step: Step) -> None:
+        """Choose the clip of a residual Add's output."""
+        chain = step.chain
+        summed = chain is not None and isinstance(chain.compute, ops.Add)
+        if chain is None or not summed or not self.is_coarse(chain):
+            return
+        if self.settings.recipe.weigh_clips:
+            self.set_clips(choose_clip(self.replay, chain, real_sum(self.replay, chain)))
 
     # --- one layer -------------------------------------------------------------------------------
 
@@ -159,7 +170,8 @@ class _Run:
         )
         if self.is_coarse(chain):
             if recipe.weigh_clips:
-                self.set_clips(choose_clip(self.replay, chain, fitted))
+                real = real_layer(self.replay, chain, fitted)
+                self.set_clips(choose_clip(self.replay, chain, real))
             if recipe.fit_stages:
                 fitted = self.fit_stage(chain, rows, fitted)
         return dataclasses.replace(fitted, scales=fitted.scales / scale)

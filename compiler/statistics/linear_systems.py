@@ -64,15 +64,17 @@ def factor_upper(second: Float64) -> Float64:
         rest = second[:, above, block] - multiply(factor[:, above, behind], known)
         corner = _small_factor(rest[:, block])
         factor[:, block, block] = corner
-        inverse = np.swapaxes(np.linalg.inv(corner), 1, 2)
-        factor[:, : block.start, block] = multiply(rest[:, : block.start], inverse)
+        inverse = _inverse(corner)
+        factor[:, : block.start, block] = multiply(
+            rest[:, : block.start], np.swapaxes(inverse, 1, 2)
+        )
     return factor
 
 
 def solve_right(products: Float64, factor: Float64) -> Float64:
     """Return products · (V Vᵀ)⁻¹, [G, O, K]."""
     blocks = list(_blocks(factor.shape[1]))
-    inverses = [np.linalg.inv(factor[:, block, block]) for block in blocks]
+    inverses = [_inverse(factor[:, block, block]) for block in blocks]
     half = np.zeros_like(products)
     for block, inverse in zip(reversed(blocks), reversed(inverses), strict=True):
         later = slice(block.stop, factor.shape[1])
@@ -84,6 +86,10 @@ def solve_right(products: Float64, factor: Float64) -> Float64:
         known = multiply(found[:, :, earlier], factor[:, earlier, block])
         found[:, :, block] = multiply(half[:, :, block] - known, inverse)
     return found
+
+
+def _inverse(corner: Float64) -> Float64:
+    return np.asarray(np.linalg.inv(corner), np.float64)
 
 
 def _small_factor(second: Float64) -> Float64:
