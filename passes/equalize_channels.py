@@ -52,7 +52,7 @@ class EqualizeChannels:
     name: ClassVar[str] = "equalize-channels"
     samples: Samples
     bits: Bits = Bits()
-    up_to: int = 4
+    up_to: int = 2
     share: float = 0.5
     threads: int = 0
 
