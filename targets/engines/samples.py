@@ -44,7 +44,7 @@ class Samples:
         array = self._joined
         if not self._parts and array is not None:
             if self._scalar:
-                self._parts = list[Value](array[i].reshape(()) for i in range(self.count))
+                self._parts = list[Value](array[i : i + 1].reshape(()) for i in range(self.count))
             else:
                 rows = len(array) // self.count
                 cuts = (slice(i * rows, (i + 1) * rows) for i in range(self.count))

@@ -73,7 +73,7 @@ def run_float(
     ports = {port.name: port.shape or () for port in program.inputs}
     count = len(next(iter(inputs.values())))
     runs = [
-        session.run(None, {k: v[i].reshape(ports[k]) for k, v in inputs.items()})
+        session.run(None, {k: v[i : i + 1].reshape(ports[k]) for k, v in inputs.items()})
         for i in range(count)
     ]
     joined: dict[str, Array] = {}

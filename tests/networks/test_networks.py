@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lowbitc.compilation import compile_with
+from lowbitc.options import settle
+from lowbitc.targets.engines.simulator import Simulator
 from tests.networks.building import Model
 from tests.networks.running import outcome, smooth
 from tests.networks.zoo import CASES
@@ -62,3 +65,22 @@ def test_an_output_without_weights_is_its_bias() -> None:
     inner = net.relu(net.conv(net.input("x", "n", 3, 6, 6), 3, 4))
     y = net.add("Conv", inner, net.constant(np.zeros((2, 4, 1, 1))), net.constant([0.1419, -3.3]))
     assert outcome(net.done(y), "8/8/8", {"x": smooth(4, 3, 6, 6)}).decibels(y) > 90
+
+
+def test_an_input_may_be_a_number() -> None:
+    net = Model(5)
+    x, rate = net.input("x", "n", 12), net.input("rate", kind="int64")
+    y = net.dense(net.relu(net.dense(x, 12, 8)), 8, 4)
+    scaled = net.add("Mul", y, net.add("Cast", rate, to=1))
+    inputs = {"x": smooth(4, 12), "rate": np.full(4, 3, np.int64)}
+    assert outcome(net.done(scaled), "8/8/8", inputs).decibels(scaled) > 30
+
+
+def test_a_model_that_takes_no_zeros_compiles_without_data() -> None:
+    net = Model(6)
+    x, size = net.input("x", "n", 12), net.input("size", 3, kind="int64")
+    y = net.dense(net.reshape(net.add("Reshape", x, size), 1, 12), 12, 8)
+    inputs = {"x": smooth(1, 12), "size": np.array([[1, 3, 4]])}
+    program = compile_with(net.done(y), settle(None, bits="8/8/8", threads=1)).program
+    assert not program.known_answers
+    assert Simulator(program).run(inputs)[y].shape == (1, 8)
