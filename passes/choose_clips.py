@@ -23,9 +23,9 @@ from lowbitc.compiler.statistics.fit_layer import LayerRows, float_error
 from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.chains import KEEPS_LEVELS, WEIGHTED
 from lowbitc.passes.sample_windows import (
-    choose_positions,
     gather_outputs,
     gather_windows,
+    sample_rows,
     windows_of,
 )
 
@@ -178,7 +178,7 @@ class ReaderRows:
         self.windows = windows_of(graph, reader)
         size = self.windows.groups * self.windows.inputs
         wanted = max(min(_ROWS, _ELEMENTS // size), 2 * self.windows.inputs)
-        self.count = min(self.windows.positions, max(1, -(-wanted // max(frames, 1))))
+        self.sampling = sample_rows(self.windows, frames, wanted)
         self.value, self.source, self.target = value, reader.inputs[0], reader.outputs[0]
         self._moves = _load(graph, (value,), path.moves, self.source) if path.moves else None
         self._whole = _load(graph, (value,), (*path.moves, reader), self.target)
@@ -189,14 +189,16 @@ class ReaderRows:
 
     def add(self, real: Array, floats: Array, first: int) -> None:
         """Add frames from number ``first``: what both networks have, before quantization."""
-        chosen = choose_positions(self.windows.positions, self.count, first, len(real))
+        taken, chosen = self.sampling.choose(first, len(real))
+        if not len(chosen):
+            return
         moved = self._moves.arrays({self.value: real})[self.source] if self._moves else real
         target = self._whole.arrays({self.value: floats})[self.target]
         for array, gather, into in (
             (moved, gather_windows, self._seen),
             (target, gather_outputs, self._targets),
         ):
-            into.append(np.asarray(gather(self.windows, array, chosen), np.float32))
+            into.append(np.asarray(gather(self.windows, array[taken], chosen), np.float32))
 
     def errors(self, scales: Iterable[float], element: LevelType) -> list[float]:
         """Return the relative error of the reader's sums at each scale of the value."""

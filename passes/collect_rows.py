@@ -10,15 +10,15 @@ from lowbitc.compiler.ir import ops
 from lowbitc.compiler.statistics.fit_layer import LayerRows
 from lowbitc.passes.chains import Chain, channels_of, clip_bounds
 from lowbitc.passes.sample_windows import (
-    choose_positions,
+    Windows,
     gather_outputs,
     gather_windows,
-    rows_a_frame,
+    sample_rows,
     windows_of,
 )
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Array, Float32, Float64
+    from lowbitc.compiler.elements import Array, Float32, Float64, Int64
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.passes.replay import Replay, Step
 
@@ -31,7 +31,7 @@ def collect_rows(replay: Replay, step: Step, chain: Chain, *, residuals: bool) -
     """
     graph, compute = replay.graph, chain.compute
     windows = windows_of(graph, compute)
-    count = rows_a_frame(windows, replay.frames)
+    sampling = sample_rows(windows, replay.frames)
     source, sums = compute.inputs[0], compute.outputs[0]
     partner, after = find_partner(replay, chain) if residuals else ("", chain)
     xs: list[Array] = []
@@ -39,18 +39,17 @@ def collect_rows(replay: Replay, step: Step, chain: Chain, *, residuals: bool) -
     others: list[Float32] = []
     for start, stop, found in replay.run_float(step, (sums,)):
         levels = replay.read_levels(source, start, stop)
-        frames = len(levels)
-        chosen = choose_positions(
-            windows.positions, count, start * frames // (stop - start), frames
-        )
-        xs.append(gather_windows(windows, levels, chosen))
-        y = np.asarray(gather_outputs(windows, found[sums], chosen), np.float32)
+        first = start * len(levels) // (stop - start)
+        taken, chosen = sampling.choose(first, len(levels))
+        if not len(chosen):
+            continue
+        xs.append(gather_windows(windows, levels[taken], chosen))
+        y = _targets(windows, found[sums][taken], chosen)
         if partner:
-            pair = (
-                np.asarray(gather_outputs(windows, read(partner, start, stop), chosen), np.float32)
+            wanted, own = (
+                _targets(windows, read(partner, start, stop)[taken], chosen)
                 for read in (replay.read_float, replay.read_seen)
             )
-            wanted, own = pair
             y = y + wanted - own
             others.append(own)
         ys.append(y)
@@ -62,6 +61,10 @@ def collect_rows(replay: Replay, step: Step, chain: Chain, *, residuals: bool) -
         other = np.concatenate(others)
         low, high = low - other, high - other
     return LayerRows(np.concatenate(xs), np.concatenate(ys), low, high)
+
+
+def _targets(windows: Windows, values: Array, chosen: Int64) -> Float32:
+    return np.asarray(gather_outputs(windows, values, chosen), np.float32)
 
 
 def find_partner(replay: Replay, chain: Chain) -> tuple[str, Chain]:

@@ -54,7 +54,6 @@ class EqualizeChannels:
     bits: Bits = Bits()
     up_to: int = 2
     share: float = 0.5
-    threads: int = 0
 
     def run(self, graph: Graph) -> PassResult:
         """Return an equal float graph."""
@@ -77,7 +76,7 @@ class EqualizeChannels:
 
     def _measure(self, graph: Graph, values: list[str]) -> Mapping[str, Float64]:
         """Return, by channel, the root mean square of what is not zero."""
-        session = FloatSession(graph, values, threads=self.threads)
+        session = FloatSession(graph, values, threads=1)
         squares: dict[str, Float64] = {}
         counts: dict[str, Float64] = {}
         for sample in self.samples():

@@ -55,26 +55,38 @@ def windows_of(graph: Graph, node: Node) -> Windows:
     return Windows(node, groups, per_in * math.prod(weights[2:]), shape[1] // groups, shape[2:])
 
 
-def rows_a_frame(windows: Windows, frames: int) -> int:
-    """Return how many positions to take of each frame."""
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Take ``count`` positions of every ``every``-th frame of a layer."""
+
+    positions: int
+    count: int
+    every: int
+
+    def choose(self, first: int, frames: int) -> tuple[slice, Int64]:
+        """Return which of ``frames`` frames from number ``first`` to take, and positions [F, P].
+
+        One position falls in each of ``count`` equal stretches, at an offset that golden-ratio
+        steps spread evenly over the frames; a frame's positions do not depend on its batch.
+        """
+        taken = slice(-first % self.every, frames, self.every)
+        numbers = np.arange(first, first + frames, dtype=np.uint64)[taken, np.newaxis]
+        stretch = np.arange(self.count, dtype=np.uint64)[np.newaxis, :]
+        with np.errstate(over="ignore"):
+            step = numbers * np.uint64(self.count) + stretch + np.uint64(1)
+            mixed = step * np.uint64(_GOLDEN)
+        within = mixed.astype(np.float64) / _WORD
+        found = np.floor((stretch.astype(np.float64) + within) * (self.positions / self.count))
+        return taken, np.minimum(found, self.positions - 1).astype(np.int64)
+
+
+def sample_rows(windows: Windows, frames: int, most: int = 0) -> Sampling:
+    """Spread a fixed number of rows over all frames: ``most``, or what a fit needs."""
     size = windows.groups * windows.inputs
-    wanted = min(_MOST_ROWS, max(_ELEMENTS // size, _ROWS_PER_INPUT * windows.inputs))
-    return min(windows.positions, max(1, math.ceil(wanted / max(frames, 1))))
-
-
-def choose_positions(positions: int, count: int, first: int, frames: int) -> Int64:
-    """Return ``count`` positions of each of ``frames`` frames from number ``first``, ascending.
-
-    One position falls in each of ``count`` equal stretches, at an offset that golden-ratio steps
-    spread evenly over the frames; a frame's positions do not depend on the batch it is in.
-    """
-    frame = np.arange(first, first + frames, dtype=np.uint64)[:, np.newaxis]
-    stretch = np.arange(count, dtype=np.uint64)[np.newaxis, :]
-    with np.errstate(over="ignore"):
-        mixed = (frame * np.uint64(count) + stretch + np.uint64(1)) * np.uint64(_GOLDEN)
-    within = mixed.astype(np.float64) / _WORD
-    found = np.floor((stretch.astype(np.float64) + within) * (positions / count))
-    return np.minimum(found, positions - 1).astype(np.int64)
+    wanted = most or min(_MOST_ROWS, max(_ELEMENTS // size, _ROWS_PER_INPUT * windows.inputs))
+    count = min(windows.positions, max(1, math.ceil(wanted / max(frames, 1))))
+    every = math.ceil(frames / wanted) if count == 1 else 1
+    return Sampling(windows.positions, count, max(every, 1))
 
 
 def gather_windows(windows: Windows, x: Array, chosen: Int64) -> Array:

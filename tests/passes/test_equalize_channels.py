@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def step(graph: Graph, share: float = 1.0) -> EqualizeChannels:
     shape = graph.shape("x")
-    return EqualizeChannels(lambda: samples(16, shape), parse_bits("8/2/2"), share=share, threads=1)
+    return EqualizeChannels(lambda: samples(16, shape), parse_bits("8/2/2"), share=share)
 
 
 def uneven(*, capped: bool = False) -> Graph:
@@ -77,5 +77,5 @@ def test_a_value_that_a_residual_add_reads_is_left_alone() -> None:
 
 def test_activations_of_eight_bits_are_left_alone() -> None:
     graph = uneven()
-    wide = EqualizeChannels(samples, parse_bits("8/2/8"), threads=1)
+    wide = EqualizeChannels(samples, parse_bits("8/2/8"))
     assert wide.run(graph).graph is graph
