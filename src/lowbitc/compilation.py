@@ -174,7 +174,6 @@ def _calibrating(
         EqualizeChannels(
             lambda: _samples(imported, dataset, min(count, _EQUALIZE_ON)),
             options.bits,
-            threads=options.threads,
         ),
         calibrate,
         RoundWeights(
