@@ -8,6 +8,7 @@ whose output stage does it.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -42,7 +43,10 @@ class FoldBatchnorm:
 
     def run(self, graph: Graph, /) -> PassResult:
         """Return an equal graph with as few affine maps as can be, none of them a BatchNorm."""
-        edit = Edit(graph)
+        # A reader that nothing needs would hold back a map that all others can take.
+        pruned = graph.pruned()
+        dead = len(pruned.nodes) != len(graph.nodes)
+        edit = Edit(pruned if dead else graph)
         folded: list[Node] = []
         stuck = _sweep(edit, folded)
         while stuck.moved:
@@ -53,7 +57,8 @@ class FoldBatchnorm:
                 _spell(edit, mapping)
             elif mapping is None and isinstance(node, ops.BatchNorm):
                 edit.put(on_cpu(node, "BatchNormalization", epsilon=node.epsilon))
-        return edit.done(_report(edit, folded, stuck))
+        result = edit.done(_report(edit, folded, stuck))
+        return dataclasses.replace(result, changed=True) if dead else result
 
 
 @dataclass(frozen=True, slots=True)

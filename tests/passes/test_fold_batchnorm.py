@@ -448,3 +448,12 @@ def test_a_norm_with_computed_statistics_goes_to_the_cpu() -> None:
     assert isinstance(node, ops.HostOp)
     assert node.op_type == "BatchNormalization"
     assert node.outputs == (y,)
+
+
+def test_a_reader_that_nothing_needs_does_not_hold_a_batch_norm_back() -> None:
+    net = Net(1, 2, 8, 7)
+    normed = net.batch_norm(net.x)
+    net.relu(normed)
+    out = net.conv(normed, 4, 3, pads=0)
+    after = checked(FoldBatchnorm(), net.graph(out))
+    assert kinds(after) == ["Conv"]
