@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    Array = npt.NDArray[np.generic]
+    Array = npt.NDArray[Any]
 
 _KINDS = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 
@@ -37,8 +37,8 @@ class Model:
         self.inputs.append(helper.make_tensor_value_info(name, _KINDS[kind], shape))
         return name
 
-    def constant(self, array: Array | Sequence[float] | Sequence[int]) -> str:
-        held = np.asarray(array)
+    def constant(self, array: npt.ArrayLike) -> str:
+        held: Array = np.asarray(array)
         held = held.astype(np.float32) if held.dtype.kind == "f" else held.astype(np.int64)
         name = f"c{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(held, name))
@@ -55,7 +55,9 @@ class Model:
     ) -> tuple[str, ...]:
         name = f"{op.lower()}{len(self.nodes)}"
         made = (name, *(f"{name}_{i}" for i in range(1, outputs)))
-        self.nodes.append(helper.make_node(op, inputs, made, name=f"/{name}", **attributes))
+        node = helper.make_node(op, inputs, made, name=f"/{name}")
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+        self.nodes.append(node)
         return made
 
     # --- layers ----------------------------------------------------------------------------------

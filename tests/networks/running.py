@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 
 from lowbitc.compilation import compile_with
+from lowbitc.compiler.onnx_session import OnnxSession
 from lowbitc.options import settle
 from lowbitc.targets.engines.registry import ENGINES
 from lowbitc.targets.engines.simulator import Simulator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lowbitc.targets.program.program import Program
 
-    Array = npt.NDArray[np.generic]
+    Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,16 @@ def run_float(
     model: onnx.ModelProto, program: Program, inputs: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Run single samples in ONNX Runtime, and join them as a simulator does."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options)
+    session = OnnxSession(model.SerializeToString(), threads=1)
     ports = {port.name: port.shape or () for port in program.inputs}
     count = len(next(iter(inputs.values())))
     runs = [
-        session.run(None, {k: v[i : i + 1].reshape(ports[k]) for k, v in inputs.items()})
+        session.run({k: v[i : i + 1].reshape(ports[k]) for k, v in inputs.items()})
         for i in range(count)
     ]
     joined: dict[str, Array] = {}
-    for index, port in enumerate(program.outputs):
-        parts = [np.asarray(run[index]) for run in runs]
+    for port in program.outputs:
+        parts = [np.asarray(run[port.name]) for run in runs]
         batched = parts[0].ndim > 0 and parts[0].shape[0] == 1
         joined[port.name] = np.concatenate(parts) if batched else np.stack(parts)
     return joined

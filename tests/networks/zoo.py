@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-    Array = npt.NDArray[np.generic]
+    Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def detector() -> Case:
     ]
     coarse = net.silu(net.conv(net.add("Concat", coarse, *pools, axis=1), 24, 8, (1, 1), pad=0))
     fine = net.silu(net.conv(net.add("Concat", net.twice(coarse), fine, axis=1), 16, 8))
-    rows = []
+    rows: list[str] = []
     for level, cells in ((fine, 64), (coarse, 16)):
         head = net.silu(net.conv(level, 8, 8))
         boxes = net.conv(head, 8, 4, (1, 1), pad=0)
