@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[np.float64]
 Float64 = npt.NDArray[np.float64]
 
 
@@ -24,13 +24,13 @@ def sqnr_db(wanted: Array, found: Array) -> float:
 def same_class(wanted: Array, found: Array) -> float:
     """Return how often both give one class: scores [n, C, …] of size 1 beyond the classes."""
     a, b = (np.asarray(x).reshape(len(x), -1).argmax(axis=1) for x in (wanted, found))
-    return float(np.mean(a == b))
+    return float(np.mean(np.equal(a, b)))
 
 
 def same_pitch(wanted: Array, found: Array) -> float:
     """Return how often both pitches are within 50 cents: scores [n, 360] of bins of 20 cents."""
     a, b = (np.asarray(x).argmax(axis=1) for x in (wanted, found))
-    return float(np.mean(np.abs(a - b) <= 2))
+    return float(np.mean(np.less_equal(np.abs(a - b), 2)))
 
 
 def same_text(wanted: Array, found: Array, blank: int = 0) -> float:
@@ -55,14 +55,14 @@ def read_ctc(scores: Array, blank: int) -> list[tuple[int, ...]]:
 
 def same_decision(wanted: Array, found: Array) -> float:
     """Return how often both probabilities are on one side of a half."""
-    return float(np.mean((np.asarray(wanted) > 0.5) == (np.asarray(found) > 0.5)))
+    return float(np.mean(np.equal(np.greater(wanted, 0.5), np.greater(found, 0.5))))
 
 
 def cosine(wanted: Array, found: Array) -> float:
     """Return the mean cosine of the angle between vectors along the last dimension."""
     a, b = (np.asarray(x, np.float64).reshape(-1, x.shape[-1]) for x in (wanted, found))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(np.mean((a * b).sum(axis=1) / np.maximum(norms, 1e-12)))
+    return float(np.mean(np.divide((a * b).sum(axis=1), np.maximum(norms, 1e-12))))
 
 
 def same_boxes(wanted: Array, found: Array) -> float:
@@ -80,7 +80,8 @@ def same_boxes(wanted: Array, found: Array) -> float:
 def _boxes(scores: Array, size: int = 416, least: float = 0.3) -> Float64:
     """Return boxes x0, y0, x1, y1 of one picture that are sure and do not overlap."""
     held = np.asarray(scores, np.float64).reshape(-1, scores.shape[-1])
-    centres, strides = [], []
+    centres: list[Array] = []
+    strides: list[Float64] = []
     for stride in (8, 16, 32):
         rows, columns = np.mgrid[: size // stride, : size // stride]
         centres.append(np.stack([columns.ravel(), rows.ravel()], axis=1))

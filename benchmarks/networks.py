@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from agreement import MEASURES, Array, read_ctc, sqnr_db
 from network_list import NETWORKS, Network, Samples
 
 from lowbitc.compilation import compile_with
 from lowbitc.compiler.diagnostics import CompileError
+from lowbitc.compiler.onnx_session import OnnxSession
 from lowbitc.options import settle
 from lowbitc.targets.engines.simulator import Simulator
 from lowbitc.targets.shares import device_shares
@@ -64,18 +64,12 @@ def run_float(
     path: Path, shapes: dict[str, tuple[int, ...]], samples: Samples, output: str
 ) -> Array:
     """Return an output for each sample, as the program's simulator lays it out."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = OnnxSession(path, threads=1, fast=True)
     count = len(next(iter(samples.inputs.values())))
-    found = [
-        np.asarray(
-            session.run([output], {k: v[i].reshape(shapes[k]) for k, v in samples.inputs.items()})[
-                0
-            ]
-        )
-        for i in range(count)
-    ]
+    found: list[Array] = []
+    for index in range(count):
+        feeds = {k: v[index].reshape(shapes[k]) for k, v in samples.inputs.items()}
+        found.append(np.asarray(session.run(feeds, [output])[output], np.float64))
     return np.concatenate(found) if found[0].shape[:1] == (1,) else np.stack(found)
 
 
@@ -94,7 +88,7 @@ def cpu_operators(program: Program) -> str:
 
 def top1(scores: Array, labels: Array) -> float:
     """Return the share of samples whose label has the highest score."""
-    return float(np.mean(scores.reshape(len(scores), -1).argmax(axis=1) == labels))
+    return float(np.mean(np.equal(scores.reshape(len(scores), -1).argmax(axis=1), labels)))
 
 
 def accuracy(network: Network, scores: Array, samples: Samples) -> float | None:
@@ -129,12 +123,12 @@ def measure(network: Network, path: Path, arguments: argparse.Namespace) -> Row:
     start = time.perf_counter()
     outputs = fast.run(test.inputs)
     speed = len(wanted) / (time.perf_counter() - start)
-    found = outputs[name]
+    found = np.asarray(outputs[name], np.float64)
     few = {k: v[: arguments.compared] for k, v in test.inputs.items()}
     small = fast.run(few)
     reference = Simulator(program, "reference", threads=arguments.threads).run(few)
     equal = all(np.array_equal(small[port.name], reference[port.name]) for port in program.outputs)
-    equal = equal and np.array_equal(small[name], found[: arguments.compared])
+    equal = equal and np.array_equal(small[name], outputs[name][: arguments.compared])
     shares = device_shares(program)
     return Row(
         network,

@@ -5,8 +5,10 @@ All generators take a count and a seed and give the same arrays each time.
 
 from __future__ import annotations
 
+import importlib
 import string
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,11 +91,11 @@ def captchas(count: int, seed: int) -> tuple[Float32, list[str]]:
     """
     import random  # noqa: PLC0415 - the captcha package draws with it
 
-    from captcha.image import ImageCaptcha  # noqa: PLC0415 - wanted for one network only
+    drawing: Any = importlib.import_module("captcha.image")  # wanted for one network only
 
     rng = np.random.default_rng(seed)
     random.seed(seed)
-    maker = ImageCaptcha(width=160, height=60)
+    maker = drawing.ImageCaptcha(width=160, height=60)
     letters = list(string.digits + string.ascii_uppercase)
     images = np.empty((count, 3, 60, 160), np.float32)
     texts: list[str] = []
