@@ -1,4 +1,4 @@
-"""Time native plans against float32 ONNX Runtime, interleaved, on network shapes with random weights.
+"""Time native plans against float32 ONNX Runtime, interleaved, on random networks.
 
     python benchmarks/native_kernels.py [--networks resnet18 ...] [--bits 8 4] [--batches 8 1]
 
@@ -12,17 +12,22 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from lowbitc.compiler.onnx_session import OnnxSession
 from lowbitc.targets.native import AddStage, Raw, Requantize, Stage, Thresholds, Window
 from lowbitc.targets.native.builder import PlanBuilder
-from lowbitc.targets.native.layers import Value
-from lowbitc.targets.native.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lowbitc.targets.native.layers import Value
+    from lowbitc.targets.native.plan import Plan
 
 Float32 = npt.NDArray[np.float32]
 
@@ -33,12 +38,11 @@ class Network:
 
     bits: int
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: list[onnx.TensorProto] = field(default_factory=list)
+    nodes: list[onnx.NodeProto] = field(default_factory=list[onnx.NodeProto])
+    constants: list[onnx.TensorProto] = field(default_factory=list[onnx.TensorProto])
     builder: PlanBuilder = field(default_factory=PlanBuilder)
-    values: dict[str, Value] = field(default_factory=dict)
-    top: int = 6
-    scale: dict[str, float] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict[str, "Value"])
+    scale: dict[str, float] = field(default_factory=dict[str, float])
     count: int = 0
 
     def input(self) -> str:
@@ -51,7 +55,7 @@ class Network:
         self.count += 1
         return f"v{self.count}"
 
-    def conv(  # noqa: PLR0913 - a layer
+    def conv(
         self,
         x: str,
         outputs: int,
@@ -93,7 +97,10 @@ class Network:
         y = self._name()
         kernel = w.shape[2]
         bias = np.zeros(w.shape[0], np.float32)
-        self.constants += [numpy_helper.from_array(w, f"{y}_w"), numpy_helper.from_array(bias, f"{y}_b")]
+        self.constants += [
+            numpy_helper.from_array(w, f"{y}_w"),
+            numpy_helper.from_array(bias, f"{y}_b"),
+        ]
         self.nodes.append(
             helper.make_node(
                 "Conv",
@@ -110,8 +117,8 @@ class Network:
         elif activation == "relu6":
             if all(c.name != "six" for c in self.constants):
                 self.constants += [
-                    numpy_helper.from_array(np.float32(0), "zero"),
-                    numpy_helper.from_array(np.float32(6), "six"),
+                    numpy_helper.from_array(np.array(0, np.float32), "zero"),
+                    numpy_helper.from_array(np.array(6, np.float32), "six"),
                 ]
             self.nodes.append(helper.make_node("Clip", [y, "zero", "six"], [f"{y}_r"]))
         else:
@@ -142,9 +149,7 @@ class Network:
         self.nodes.append(
             helper.make_node("MaxPool", [x], [y], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
         )
-        self.values[y] = self.builder.max_pool(
-            self.values[x], Window((3, 3), (2, 2), (1, 1, 1, 1))
-        )
+        self.values[y] = self.builder.max_pool(self.values[x], Window((3, 3), (2, 2), (1, 1, 1, 1)))
         self.scale[y] = self.scale[x]
         return y
 
@@ -152,7 +157,10 @@ class Network:
         """Add global average pool and the classifier."""
         channels, height, width = self.values[x].shape
         w = self.rng.normal(0, channels**-0.5, (channels, 1000)).astype(np.float32)
-        self.constants += [numpy_helper.from_array(w, "fw"), numpy_helper.from_array(np.zeros(1000, np.float32), "fb")]
+        self.constants += [
+            numpy_helper.from_array(w, "fw"),
+            numpy_helper.from_array(np.zeros(1000, np.float32), "fb"),
+        ]
         self.nodes += [
             helper.make_node("GlobalAveragePool", [x], ["g"]),
             helper.make_node("Flatten", ["g"], ["f"]),
@@ -164,7 +172,7 @@ class Network:
         levels = np.rint(w.T / np.abs(w).max() * 127).astype(np.int8)
         self.builder.output(self.builder.dense(pooled, levels, Raw()))
 
-    def finish(self, threads: int) -> tuple[ort.InferenceSession, Plan]:
+    def finish(self, threads: int) -> tuple[OnnxSession, Plan]:
         """Return the float session and the plan."""
         graph = helper.make_graph(
             self.nodes,
@@ -174,9 +182,8 @@ class Network:
             self.constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        return ort.InferenceSession(model.SerializeToString(), options), self.builder.build()
+        session = OnnxSession(model.SerializeToString(), threads=threads, fast=True)
+        return session, self.builder.build()
 
 
 def requantize(ratio: npt.NDArray[np.float64], low: int, high: int) -> Requantize:
@@ -214,6 +221,16 @@ def resnet(depth: int, bits: int) -> Network:
     return net
 
 
+def resnet18(bits: int) -> Network:
+    """Build ResNet-18."""
+    return resnet(18, bits)
+
+
+def resnet50(bits: int) -> Network:
+    """Build ResNet-50."""
+    return resnet(50, bits)
+
+
 def lite0(bits: int) -> Network:
     """Build EfficientNet-Lite0."""
     net = Network(bits)
@@ -241,9 +258,9 @@ def lite0(bits: int) -> Network:
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    builders = {
-        "resnet18": lambda bits: resnet(18, bits),
-        "resnet50": lambda bits: resnet(50, bits),
+    builders: dict[str, Callable[[int], Network]] = {
+        "resnet18": resnet18,
+        "resnet50": resnet50,
         "lite0": lite0,
     }
     parser.add_argument("--networks", nargs="+", default=list(builders), choices=list(builders))
@@ -264,11 +281,11 @@ def main() -> None:
             for batch in arguments.batches:
                 rng = np.random.default_rng(1)
                 image = rng.integers(-128, 128, (batch, 3, 224, 224)).astype(np.int8)
-                feed = {"x": image.astype(np.float32) / 32}
+                feed = {"x": image.astype(np.float32) / np.float32(32)}
                 times = np.zeros((arguments.pairs + 2, 2))
                 for pair in times:
                     start = clock()
-                    session.run(None, feed)
+                    session.run(feed)
                     pair[0] = clock() - start
                     time.sleep(0.02)  # the session's threads spin for a while after a run
                     start = clock()

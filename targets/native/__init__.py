@@ -44,7 +44,9 @@ def available() -> bool:
 
 
 def cpu_paths() -> tuple[str, ...]:
-    """Return the instruction-set paths that this CPU has, the fastest first."""
+    """Return this CPU's instruction-set paths, the fastest first; none where not built."""
+    if not available():
+        return ()
     from lowbitc.targets.native import _kernels  # noqa: PLC0415 - the extension is optional
 
     return _kernels.paths()

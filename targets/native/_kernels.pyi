@@ -1,4 +1,4 @@
-from collections.abc import Buffer
+from lowbitc.compiler.elements import Array
 
 class Plan:
     def __init__(
@@ -7,11 +7,11 @@ class Plan:
         arena_per_image: int,
         values: tuple[tuple[int, int, int, int, int, int], ...],
         ops: tuple[
-            tuple[tuple[int, ...], tuple[float, ...], tuple[Buffer | None, ...]],
+            tuple[tuple[int, ...], tuple[float, ...], tuple[Array | None, ...]],
             ...,
         ],
         /,
     ) -> None: ...
-    def run(self, arrays: tuple[Buffer, ...], batch: int, chunk: int, threads: int, /) -> None: ...
+    def run(self, arrays: tuple[Array, ...], batch: int, chunk: int, threads: int, /) -> None: ...
 
 def paths() -> tuple[str, ...]: ...

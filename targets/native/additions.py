@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lowbitc.targets.native.stages import Table
+from lowbitc.targets.native.stages import (
+    BYTE_MAX,
+    BYTE_MIN,
+    MULTIPLIER_BITS,
+    SHIFT_MAX,
+    Table,
+)
 
 _INT16_MAX = 32767
 
@@ -26,7 +32,7 @@ class AddForm(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AddStage:
-    """``clamp((a * multiplier_a + b * multiplier_b + 2^(shift-1)) >> shift, lo, hi)``, then a table.
+    """``clamp((a * multiplier_a + b * multiplier_b + 2^(shift-1)) >> shift)``, then a table.
 
     Multipliers below 2^15 run fastest and need no search; up to 2^24 are allowed, and shifts
     from 1 to 47.
@@ -42,10 +48,9 @@ class AddStage:
     def __post_init__(self) -> None:
         """Refuse fields outside their ranges."""
         widest = max(abs(self.multiplier_a), abs(self.multiplier_b))
-        in_range = widest < 1 << 24 and 1 <= self.shift <= 47
-        if not in_range or self.lo > self.hi or not -128 <= self.lo <= self.hi <= 255:
-            msg = "an Add needs |multiplier| < 2^24, 1 <= shift <= 47 and byte levels"
-            raise ValueError(msg)
+        in_range = widest < 1 << MULTIPLIER_BITS and 1 <= self.shift <= SHIFT_MAX
+        if not in_range or not BYTE_MIN <= self.lo <= self.hi <= BYTE_MAX:
+            raise ValueError("an Add needs |multiplier| < 2^24, 1 <= shift <= 47 and byte levels")
 
     def swapped(self) -> AddStage:
         """Return the same stage with its inputs exchanged."""

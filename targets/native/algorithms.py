@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from lowbitc.targets.native.window import Window
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Int8, Int64
+    from lowbitc.targets.native.window import Window
 
-Int64 = npt.NDArray[np.int64]
-Weights = npt.NDArray[np.int8]
 
 _INT16_MIN, _INT16_MAX = -32768, 32767
 _INT32_MAX = 2**31 - 1
 _TILE_BYTES_PER_CYCLE = 6  # weights streamed from the last cache level
+_MIN_WINOGRAD_CHANNELS = 16
+_MIN_WINOGRAD_SIZE = 4
+_DOUBLING = 4  # chunks are tried in powers of two up to here, then in steps of a half
 _MIN_CHUNK = 4  # below this many quads, widening int16 sums costs more than they save
 
 
@@ -31,6 +34,10 @@ class Algorithm(enum.IntEnum):
     DEPTHWISE = 2
     WINOGRAD2 = 3
     WINOGRAD4 = 4
+
+
+_WINOGRAD = {2: (Algorithm.WINOGRAD2, 4), 4: (Algorithm.WINOGRAD4, 64)}
+"""By output tile size: the algorithm, and how much headroom its sums need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class LayerShape:
     window: Window
 
 
-def accumulator_bounds(weights: Weights, lo: int, hi: int) -> tuple[Int64, Int64]:
+def accumulator_bounds(weights: Int8, lo: int, hi: int) -> tuple[Int64, Int64]:
     """Return each output channel's smallest and largest partial sum for levels in [lo, hi].
 
     Level 0 counts as possible, because padding is.
@@ -68,7 +75,7 @@ def accumulator_bounds(weights: Weights, lo: int, hi: int) -> tuple[Int64, Int64
 
 
 def choose_algorithm(
-    shape: LayerShape, weights: Weights, lo: int, hi: int, *, fast: bool, batch: int
+    shape: LayerShape, weights: Int8, lo: int, hi: int, *, fast: bool, batch: int
 ) -> Choice:
     """Choose the fastest algorithm whose exactness follows from weights and levels.
 
@@ -90,15 +97,16 @@ def choose_algorithm(
     if winograd is not None:
         return winograd
     chunk = safe_chunk(weights, lo, hi)
-    if chunk >= _MIN_CHUNK and 256 * int(np.abs(weights.astype(np.int64)).sum()) <= _INT32_MAX * (
-        weights.shape[0]
+    if (
+        chunk >= _MIN_CHUNK
+        and 256 * int(np.abs(weights.astype(np.int64)).sum()) <= _INT32_MAX * (weights.shape[0])
     ):
         reason = f"int16 sums of {chunk} quads cannot overflow for these weights"
         return Choice(Algorithm.GEMM8, reason, chunk=chunk)
     return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
 
 
-def safe_chunk(weights: Weights, lo: int, hi: int) -> int:
+def safe_chunk(weights: Int8, lo: int, hi: int) -> int:
     """Return how many quads of products an int16 lane may sum without saturating; 0 if none.
 
     A lane sums one pair of each quad along K. Signed levels are offset by 128 to be unsigned.
@@ -124,7 +132,7 @@ def safe_chunk(weights: Weights, lo: int, hi: int) -> int:
         best = chunk
         if chunk == quads:
             return best
-        chunk = chunk * 2 if chunk < 4 else chunk + chunk // 2
+        chunk = chunk * 2 if chunk < _DOUBLING else chunk + chunk // 2
 
 
 def _winograd(shape: LayerShape, largest: int, batch: int) -> Choice | None:
@@ -134,13 +142,13 @@ def _winograd(shape: LayerShape, largest: int, batch: int) -> Choice | None:
         window.kernel == (3, 3)
         and window.stride == window.dilation == (1, 1)
         and shape.groups == 1
-        and min(shape.channels, shape.outputs) >= 16
-        and min(shape.height, shape.width) >= 4
+        and min(shape.channels, shape.outputs) >= _MIN_WINOGRAD_CHANNELS
+        and min(shape.height, shape.width) >= _MIN_WINOGRAD_SIZE
     )
     if not applies:
         return None
-    cost = {}
-    for m, headroom in ((2, 4), (4, 64)):
+    cost: dict[int, float] = {}
+    for m, (_, headroom) in _WINOGRAD.items():
         if headroom * largest <= _INT32_MAX:
             positions = (m + 2) ** 2
             tiles = -(-shape.height // m) * -(-shape.width // m)
@@ -148,8 +156,8 @@ def _winograd(shape: LayerShape, largest: int, batch: int) -> Choice | None:
     if not cost:
         return None
     m = min(cost, key=lambda tile: cost[tile])
-    scale = {2: 4, 4: 64}[m]
+    algorithm, headroom = _WINOGRAD[m]
     return Choice(
-        Algorithm.WINOGRAD2 if m == 2 else Algorithm.WINOGRAD4,
-        f"Winograd F({m}x{m}, 3x3) modulo 2^32: {scale} x {largest} stays below 2^31",
+        algorithm,
+        f"Winograd F({m}x{m}, 3x3) modulo 2^32: {headroom} x {largest} stays below 2^31",
     )

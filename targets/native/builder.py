@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from lowbitc.targets.native.fuse import fuse_additions
 from lowbitc.targets.native.layers import (
@@ -26,6 +25,7 @@ from lowbitc.targets.native.window import Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lowbitc.compiler.elements import Int8
     from lowbitc.targets.native.additions import AddStage
 
 _ONE = Window()
@@ -56,7 +56,7 @@ class PlanBuilder:
     def conv(
         self,
         x: Value,
-        weights: npt.NDArray[np.int8],
+        weights: Int8,
         stage: Stage,
         window: Window = _ONE,
         *,
@@ -67,22 +67,20 @@ class PlanBuilder:
         name = name or f"conv{len(self._layers)}"
         outputs, depth, *kernel = weights.shape
         if tuple(kernel) != window.kernel or x.shape[0] != depth * groups or outputs % groups:
-            msg = f"{name}: weights {weights.shape} for {x.shape}, {window} and {groups} groups"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{name}: weights {weights.shape} for {x.shape}, {window} and {groups} groups"
+            )
         height, width = window.output_size(x.shape[1], x.shape[2])
         value = self._staged(name, (outputs, height, width), stage)
         ordered = np.ascontiguousarray(weights.transpose(0, 2, 3, 1), np.int8)
         self._layers.append(ConvLayer(name, x, value, ordered, window, groups, stage))
         return value
 
-    def dense(
-        self, x: Value, weights: npt.NDArray[np.int8], stage: Stage, *, name: str = ""
-    ) -> Value:
+    def dense(self, x: Value, weights: Int8, stage: Stage, *, name: str = "") -> Value:
         """Multiply each frame, flattened channels first, with weights [out, in]."""
         name = name or f"dense{len(self._layers)}"
         if weights.shape[1] != x.size_bytes:
-            msg = f"{name}: weights {weights.shape} for {x.shape}"
-            raise ValueError(msg)
+            raise ValueError(f"{name}: weights {weights.shape} for {x.shape}")
         kernel = weights.reshape(weights.shape[0], *x.shape)
         return self.conv(x, kernel, stage, Window((x.shape[1], x.shape[2])), name=name)
 
@@ -109,8 +107,7 @@ class PlanBuilder:
         """Add two values of one shape."""
         name = name or f"add{len(self._layers)}"
         if a.shape != b.shape:
-            msg = f"{name}: cannot add {a.shape} and {b.shape}"
-            raise ValueError(msg)
+            raise ValueError(f"{name}: cannot add {a.shape} and {b.shape}")
         value = self._tabled(a.shape, stage.lo, stage.hi, stage.table)
         self._layers.append(AddLayer(name, a, b, value, stage))
         return value
@@ -122,8 +119,9 @@ class PlanBuilder:
         name = name or f"concat{len(self._layers)}"
         tables = tables or [None] * len(values)
         if len({v.shape[1:] for v in values}) != 1 or len(tables) != len(values):
-            msg = f"{name}: cannot join {[v.shape for v in values]} with {len(tables)} tables"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{name}: cannot join {[v.shape for v in values]} with {len(tables)} tables"
+            )
         ranges = [
             (v.lo, v.hi) if t is None else (min(t.levels), max(t.levels))
             for v, t in zip(values, tables, strict=True)
@@ -200,8 +198,7 @@ class PlanBuilder:
         if isinstance(stage, Raw):
             return self._value(shape, -(2**31), 2**31 - 1, raw=True)
         if stage.channels != shape[0]:
-            msg = f"{name}: a stage of {stage.channels} channels for {shape[0]} outputs"
-            raise ValueError(msg)
+            raise ValueError(f"{name}: a stage of {stage.channels} channels for {shape[0]} outputs")
         return self._tabled(shape, *stage.range, stage.table)
 
     def _tabled(self, shape: tuple[int, int, int], lo: int, hi: int, table: Table | None) -> Value:
@@ -209,7 +206,7 @@ class PlanBuilder:
             lo, hi = min(table.levels), max(table.levels)
         return self._value(shape, lo, hi)
 
-    def _copy(  # noqa: PLR0913 - one record of a copy's parts
+    def _copy(
         self,
         name: str,
         x: Value,

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from lowbitc.compiler.elements import Int8
     from lowbitc.targets.native.additions import AddStage
     from lowbitc.targets.native.stages import Stage, Table
     from lowbitc.targets.native.window import Window
@@ -51,7 +49,7 @@ class ConvLayer:
     name: str
     input: Value
     output: Value
-    weights: npt.NDArray[np.int8]
+    weights: Int8
     window: Window
     groups: int
     stage: Stage

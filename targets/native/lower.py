@@ -41,8 +41,7 @@ class Setting:
 @functools.singledispatch
 def lower(layer: Layer, _setting: Setting) -> Operator:
     """Return the layer as an operator of the extension."""
-    msg = f"no kernel for {type(layer).__name__}"
-    raise TypeError(msg)
+    raise TypeError(f"no kernel for {type(layer).__name__}")
 
 
 @lower.register
@@ -65,11 +64,10 @@ def _(layer: ConvLayer, setting: Setting) -> Operator:
     lo, hi = layer.input.lo, layer.input.hi
     low, high = accumulator_bounds(layer.weights, lo, hi)
     if max(-int(low.min()), int(high.max())) > _INT32_MAX:
-        msg = f"{layer.name}: sums from {int(low.min())} to {int(high.max())} exceed int32"
-        raise ValueError(msg)
-    choice = choose_algorithm(
-        shape, layer.weights, lo, hi, fast=setting.fast, batch=setting.batch
-    )
+        raise ValueError(
+            f"{layer.name}: sums from {int(low.min())} to {int(high.max())} exceed int32"
+        )
+    choice = choose_algorithm(shape, layer.weights, lo, hi, fast=setting.fast, batch=setting.batch)
     numbers = Numbers(
         kind=Kind.CONV,
         source=layer.input.index,
@@ -111,18 +109,14 @@ def _(layer: AddLayer, _setting: Setting) -> Operator:
 
 @lower.register
 def _(layer: MaxPoolLayer, _setting: Setting) -> Operator:
-    numbers = Numbers(
-        kind=Kind.MAXPOOL, source=layer.input.index, target=layer.output.index
-    )
+    numbers = Numbers(kind=Kind.MAXPOOL, source=layer.input.index, target=layer.output.index)
     numbers.set_window(layer.window)
     return Operator(numbers, Arrays(), proof="compares bytes")
 
 
 @lower.register
 def _(layer: SumPoolLayer, _setting: Setting) -> Operator:
-    numbers = Numbers(
-        kind=Kind.SUMPOOL, source=layer.input.index, target=layer.output.index
-    )
+    numbers = Numbers(kind=Kind.SUMPOOL, source=layer.input.index, target=layer.output.index)
     numbers.set_window(layer.window)
     operator = Operator(numbers, Arrays())
     taps = layer.window.kernel[0] * layer.window.kernel[1]

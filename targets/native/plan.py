@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from lowbitc.targets.native import _kernels
 from lowbitc.targets.native.arena import Lifetime, place_values
 from lowbitc.targets.native.layers import EnterLayer, FusedLayer, Layer, Value, inputs_of
 from lowbitc.targets.native.lower import Setting, lower
@@ -17,9 +16,9 @@ from lowbitc.targets.native.records import Arrays, Kind, Numbers, Operator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Levels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.int8]
-Output: TypeAlias = Levels | npt.NDArray[np.int32]
-Counts: TypeAlias = npt.NDArray[np.int64]
+    from lowbitc.compiler.elements import Array, Int64, Levels
+
+Output: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 _ARENA_BYTES = 32 << 20  # frames run together as far as their values fit the last cache level
 _MAX_PIXELS = 1 << 28
@@ -53,6 +52,8 @@ class Plan:
 
     def __init__(self, layout: PlanLayout, *, path: str, batch: int) -> None:
         """Lower the layers; ValueError if one cannot be computed exactly."""
+        from lowbitc.targets.native import _kernels  # noqa: PLC0415 - the extension is optional
+
         path = path or _kernels.paths()[0]
         setting = Setting(fast=path != "generic", batch=batch)
         operators = [lower(layer, setting) for layer in layout.layers]
@@ -95,18 +96,17 @@ class Plan:
 
     def run_counted(
         self, inputs: Sequence[Levels], threads: int = 1
-    ) -> tuple[list[Output], list[Counts]]:
+    ) -> tuple[list[Output], list[Int64]]:
         """Also return, for each counted value, nonzero levels [height, width] over all frames."""
         layout = self._layout
         frames = len(inputs[0]) if inputs else 0
         if len(inputs) != len(layout.inputs) or frames < 1:
-            msg = f"expected {len(layout.inputs)} arrays of at least one frame"
-            raise ValueError(msg)
+            raise ValueError(f"expected {len(layout.inputs)} arrays of at least one frame")
         arrays = [
             _checked(array, value, frames)
             for array, value in zip(inputs, layout.inputs, strict=True)
         ]
-        outputs = [np.empty((frames, *v.shape), _dtype(v)) for v in layout.outputs]
+        outputs = [_empty(v, frames) for v in layout.outputs]
         counts = [np.zeros(v.shape[1:], np.int64) for v in layout.counted]
         self._native.run((*arrays, *outputs, *counts), frames, self._chunk, threads)
         return outputs, counts
@@ -118,20 +118,29 @@ def _name(layer: Layer) -> str:
     return layer.conv.name if isinstance(layer, FusedLayer) else layer.name
 
 
-def _dtype(value: Value) -> type[np.uint8] | type[np.int8] | type[np.int32]:
+def _dtype(value: Value) -> type[np.uint8 | np.int8 | np.int32]:
     if value.raw:
         return np.int32
     return np.int8 if value.signed else np.uint8
 
 
-def _checked(array: Levels, value: Value, frames: int) -> Levels:
+def _empty(value: Value, frames: int) -> Output:
+    if value.raw:
+        return np.empty((frames, *value.shape), np.int32)
+    if value.signed:
+        return np.empty((frames, *value.shape), np.int8)
+    return np.empty((frames, *value.shape), np.uint8)
+
+
+def _checked(array: Levels, value: Value, frames: int) -> Array:
     if array.dtype != _dtype(value) or array.size != frames * value.size_bytes:
-        msg = (
+        raise ValueError(
             f"expected {frames} frames of {_dtype(value).__name__} {value.shape}, "
             f"found {array.dtype} {array.shape}"
         )
-        raise ValueError(msg)
-    return np.ascontiguousarray(array)
+    if array.dtype == np.int8:
+        return np.ascontiguousarray(array, np.int8)
+    return np.ascontiguousarray(array, np.uint8)
 
 
 def _place(layout: PlanLayout) -> tuple[dict[int, int], int]:
@@ -153,7 +162,7 @@ def _place(layout: PlanLayout) -> tuple[dict[int, int], int]:
 
 
 def _counted_early(operators: list[Operator]) -> list[Operator]:
-    """Move each count behind the last operator that writes its value, before its memory is reused."""
+    """Move each count behind the last writer of its value, before its memory is reused."""
     counts = [o for o in operators if o.numbers.kind == Kind.COUNT]
     order = [o for o in operators if o.numbers.kind != Kind.COUNT]
     for count in counts:

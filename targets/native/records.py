@@ -7,33 +7,26 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from lowbitc.targets.native.additions import AddStage, ProvedAdd
 from lowbitc.targets.native.stages import (
     FloatForm,
     Form,
-    Int64,
     Raw,
     Requantize,
     Stage,
     Thresholds,
     fit_float_form,
 )
-from lowbitc.targets.native.window import Window
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Array, Int64
+    from lowbitc.targets.native.additions import AddStage, ProvedAdd
+    from lowbitc.targets.native.window import Window
 
 _PAD = 16  # the kernels read whole tiles of per-channel arrays
-
-Array: TypeAlias = (
-    npt.NDArray[np.int8]
-    | npt.NDArray[np.uint8]
-    | npt.NDArray[np.int32]
-    | npt.NDArray[np.int64]
-    | npt.NDArray[np.float32]
-)
 
 
 class Kind(enum.IntEnum):
@@ -124,7 +117,7 @@ class Arrays:
     add_table: Array | None = None
 
 
-Record: TypeAlias = tuple[tuple[int, ...], tuple[float, ...], tuple[Array | None, ...]]
+Record: TypeAlias = "tuple[tuple[int, ...], tuple[float, ...], tuple[Array | None, ...]]"
 
 
 @dataclass(slots=True)
@@ -193,8 +186,7 @@ class Operator:
         base, rounding = np.where(constant, low, base), np.where(constant, 0, rounding)
         multiplier, bias = np.where(constant, 0, multiplier), np.where(constant, 0, bias)
         if max(np.abs(acc_lo + bias).max(), np.abs(acc_hi + bias).max()) >= 2**31:
-            msg = "accumulator plus bias exceeds int32"
-            raise ValueError(msg)
+            raise ValueError("accumulator plus bias exceeds int32")
         arrays = self.arrays
         arrays.multiplier, arrays.rounding = _padded(multiplier), _padded(rounding)
         arrays.shift = _padded(shift)
@@ -216,7 +208,6 @@ class Operator:
         self.arrays.add_table = None if stage.table is None else stage.table.bytes
 
 
-def _padded(array: npt.NDArray[np.generic]) -> Array:
+def _padded(array: Array) -> Array:
     """Return a per-channel array with a tile of zeros behind it."""
-    padded: Array = np.ascontiguousarray(np.pad(array, (0, _PAD)))
-    return padded
+    return np.concatenate([array, np.zeros(_PAD, array.dtype)])

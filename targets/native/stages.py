@@ -14,14 +14,19 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Bools, Float32, Float64, Int64
 
+MULTIPLIER_BITS = 24
+SHIFT_MAX = 47
+BYTE_MIN, BYTE_MAX = -128, 255
+_INT8_MAX = 127
+_ENTRIES = 256
 _UNREACHABLE = 2**40
 _LARGEST_OFFSET = 2.0**12
 _LARGEST_LEVEL = 2.0**30  # float results beyond this could wrap in the conversion to int32
@@ -45,9 +50,8 @@ class Table:
     def __post_init__(self) -> None:
         """Refuse what no byte stream holds."""
         _check_range(min(self.levels), max(self.levels))
-        if len(self.levels) != 256:
-            msg = f"a table has 256 entries, found {len(self.levels)}"
-            raise ValueError(msg)
+        if len(self.levels) != _ENTRIES:
+            raise ValueError(f"a table has 256 entries, found {len(self.levels)}")
 
     @property
     def bytes(self) -> npt.NDArray[np.uint8]:
@@ -73,14 +77,15 @@ class Requantize:
         """Refuse fields outside their ranges."""
         _check_range(int(self.lo.min()), int(self.hi.max()))
         inside = (
-            bool(np.all((self.multiplier >= 1) & (self.multiplier < 1 << 24)))
-            and bool(np.all((self.shift >= 1) & (self.shift <= 47)))
+            bool(np.all((self.multiplier >= 1) & (self.multiplier < 1 << MULTIPLIER_BITS)))
+            and bool(np.all((self.shift >= 1) & (self.shift <= SHIFT_MAX)))
             and bool(np.all(np.abs(self.bias) < 1 << 31))
             and bool(np.all(self.lo <= self.hi))
         )
         if not inside:
-            msg = "requantize needs 1 <= multiplier < 2^24, 1 <= shift <= 47, lo <= hi, int32 bias"
-            raise ValueError(msg)
+            raise ValueError(
+                "requantize needs 1 <= multiplier < 2^24, 1 <= shift <= 47, lo <= hi, int32 bias"
+            )
 
     @property
     def channels(self) -> int:
@@ -101,7 +106,8 @@ class Requantize:
         """Evaluate the definition, before the table; ``acc`` is [channels, any]."""
         half = np.int64(1) << (self.shift - 1)
         product = (acc + self.bias[:, None]) * self.multiplier[:, None] + half[:, None]
-        return np.clip(product >> self.shift[:, None], self.lo[:, None], self.hi[:, None])
+        levels: Int64 = np.clip(product >> self.shift[:, None], self.lo[:, None], self.hi[:, None])
+        return levels
 
     def steps(self) -> Int64:
         """Return the smallest accumulator of each level above the lowest: [channels, levels - 1].
@@ -139,13 +145,12 @@ class Thresholds:
         """Refuse unsorted rows and levels that no byte holds."""
         _check_range(*self.range)
         if self.values.shape[1] < 1 or bool(np.any(np.diff(self.values, axis=1) < 0)):
-            msg = "thresholds are sorted and at least one a channel"
-            raise ValueError(msg)
+            raise ValueError("thresholds are sorted and at least one a channel")
 
     @property
     def channels(self) -> int:
         """How many channels the stage has."""
-        return self.values.shape[0]
+        return len(self.values)
 
     @property
     def signed(self) -> bool:
@@ -155,13 +160,13 @@ class Thresholds:
     @property
     def range(self) -> tuple[int, int]:
         """Smallest and largest level before the table."""
-        return self.lo, self.lo + self.values.shape[1]
+        return self.lo, self.lo + len(self.values[0])
 
     def levels(self, acc: Int64) -> Int64:
         """Evaluate the definition, before the table; ``acc`` is [channels, any]."""
-        return self.lo + np.sum(
-            acc[:, :, None] >= self.values[:, None, :], axis=2, dtype=np.int64
-        )
+        reached = acc[:, :, None] >= self.values[:, None, :]
+        levels: Int64 = np.int64(self.lo) + reached.sum(axis=2, dtype=np.int64)
+        return levels
 
     def steps(self) -> Int64:
         """Return the smallest accumulator of each level above ``lo``."""
@@ -173,7 +178,7 @@ class Raw:
     """The int32 accumulators themselves; only a plan's output can be raw."""
 
 
-Stage = Requantize | Thresholds | Raw
+Stage: TypeAlias = Requantize | Thresholds | Raw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,9 +250,7 @@ def _error_bound(stage: Requantize) -> tuple[Float32, Float32, Float32]:
     )
 
 
-def _slopes(
-    stage: Requantize | Thresholds, steps: Int64, reached: Bools
-) -> tuple[npt.NDArray[np.float64], ...]:
+def _slopes(stage: Requantize | Thresholds, steps: Int64, reached: Bools) -> tuple[Float64, ...]:
     """Return slopes to try: the definition's own and its neighbours, or the best through steps."""
     if isinstance(stage, Requantize):
         slope = stage.multiplier / np.exp2(stage.shift)
@@ -272,9 +275,7 @@ def _slopes(
     return (best,)
 
 
-def _centre(
-    steps: Int64, reached: Bools, scale: Float32, first: Int64, lo: int
-) -> Float32:
+def _centre(steps: Int64, reached: Bools, scale: Float32, first: Int64, lo: int) -> Float32:
     """Return the offset that puts the steps' midpoints closest to where rounding changes."""
     level = np.arange(steps.shape[1], dtype=np.float64) + lo + 0.5
     error = level[None, :] - scale.astype(np.float64)[:, None] * (steps - 0.5)
@@ -283,11 +284,11 @@ def _centre(
     constant = ~np.any(reached, axis=1)
     scale[constant] = 0.0
     high[constant] = low[constant] = first[constant]
-    return ((high + low) / 2).astype(np.float32)
+    centre: Float32 = ((high + low) / 2).astype(np.float32)
+    return centre
 
 
 def _check_range(lo: int, hi: int) -> None:
     """Refuse level ranges that neither uint8 nor int8 holds."""
-    if lo > hi or lo < -128 or hi > (127 if lo < 0 else 255):
-        msg = f"levels from {lo} to {hi} fit neither uint8 nor int8"
-        raise ValueError(msg)
+    if lo > hi or lo < BYTE_MIN or hi > (_INT8_MAX if lo < 0 else BYTE_MAX):
+        raise ValueError(f"levels from {lo} to {hi} fit neither uint8 nor int8")

@@ -16,14 +16,16 @@ class Window:
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width; refuse a window that does not fit."""
+        if min(*self.stride, *self.dilation) < 1:
+            raise ValueError(f"{self} has no stride or no dilation")
         top, left, bottom, right = self.pads
         size = (
             _positions(height + top + bottom, self.kernel[0], self.stride[0], self.dilation[0]),
             _positions(width + left + right, self.kernel[1], self.stride[1], self.dilation[1]),
         )
-        if min(size) < 1 or min(*self.kernel, *self.stride, *self.dilation) < 1 or min(self.pads) < 0:
-            msg = f"{self} does not fit an image of {height} x {width}"
-            raise ValueError(msg)
+        least = min(*size, *self.kernel, *self.stride, *self.dilation)
+        if least < 1 or min(self.pads) < 0:
+            raise ValueError(f"{self} does not fit an image of {height} x {width}")
         return size
 
 

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from lowbitc.compiler.numerics import spec
-from lowbitc.targets import native
 from lowbitc.targets.native import Raw, Requantize, Thresholds, Window
+from lowbitc.targets.native.builder import PlanBuilder
+from tests.native.cases import (
+    BYTE,
+    FULL,
+    PATHS,
+    needs_extension,
+    random_levels,
+    random_weights,
+    requantized,
+    sums,
+)
 
-pytestmark = pytest.mark.skipif(not native.available(), reason="the extension was not built")
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Array, Int8, Int64, Levels
+    from lowbitc.targets.native import Stage
 
-if native.available():
-    from lowbitc.targets.native.builder import PlanBuilder
-
-Int8 = npt.NDArray[np.int8]
-Int64 = npt.NDArray[np.int64]
-
-PATHS = native.cpu_paths() if native.available() else ()
-FULL = (-128, 127)
-BYTE = (0, 255)
-
-
-def random_levels(rng: np.random.Generator, shape: tuple[int, ...], lo: int, hi: int) -> Int8:
-    dtype = np.int8 if lo < 0 else np.uint8
-    return rng.integers(lo, hi + 1, shape).astype(dtype)
-
-
-def sums(x: Int8, w: Int8, window: Window, groups: int = 1) -> Int64:
-    return spec.convolve(
-        x.astype(np.int64), w.astype(np.int64), window.stride, window.dilation, window.pads, groups
-    )
+pytestmark = needs_extension
 
 
-def run_conv(  # noqa: PLR0913 - a layer and how to run it
-    x: Int8,
+def run_conv(
+    x: Levels,
     w: Int8,
-    stage: native.Stage,
+    stage: Stage,
     window: Window,
     *,
     levels: tuple[int, int],
@@ -47,7 +40,7 @@ def run_conv(  # noqa: PLR0913 - a layer and how to run it
     path: str = "",
     batch: int = 8,
     threads: int = 1,
-) -> tuple[npt.NDArray[np.generic], str]:
+) -> tuple[Array, str]:
     builder = PlanBuilder()
     value = builder.input((x.shape[1], x.shape[2], x.shape[3]), *levels)
     builder.output(builder.conv(value, w, stage, window, groups=groups))
@@ -89,9 +82,9 @@ def test_sums_equal_the_specification(
     channels, outputs, height, width, window, groups = shape
     rng = np.random.default_rng(channels * 1000 + outputs)
     x = random_levels(rng, (3, channels, height, width), *levels)
-    w = random_levels(
-        rng, (outputs, channels // groups, *window.kernel), *weight_range
-    ).astype(np.int8)
+    w = random_weights(rng, (outputs, channels // groups, *window.kernel), *weight_range).astype(
+        np.int8
+    )
     y, reason = run_conv(x, w, Raw(), window, levels=levels, groups=groups, path=path)
     np.testing.assert_array_equal(y, sums(x, w, window, groups), reason)
 
@@ -107,11 +100,10 @@ def test_extreme_weights_and_levels_do_not_saturate(
 ) -> None:
     channels, outputs, height, width, window, groups = shape
     levels = BYTE if level == 255 else FULL
-    x = np.full((1, channels, height, width), level, np.uint8 if level == 255 else np.int8)
+    ones = np.ones((1, channels, height, width))
+    x = (ones * level).astype(np.uint8) if level == 255 else (ones * level).astype(np.int8)
     w = np.full((outputs, channels // groups, *window.kernel), weight, np.int8)
-    y, reason = run_conv(
-        x, w, Raw(), window, levels=levels, groups=groups, path=path, batch=batch
-    )
+    y, reason = run_conv(x, w, Raw(), window, levels=levels, groups=groups, path=path, batch=batch)
     np.testing.assert_array_equal(y, sums(x, w, window, groups), reason)
 
 
@@ -120,7 +112,7 @@ def test_extreme_weights_and_levels_do_not_saturate(
 def test_every_thread_count_gives_the_same_levels(path: str, threads: int) -> None:
     rng = np.random.default_rng(5)
     x = random_levels(rng, (5, 32, 21, 18), *BYTE)
-    w = random_levels(rng, (48, 32, 3, 3), *FULL)
+    w = random_weights(rng, (48, 32, 3, 3), *FULL)
     window = Window((3, 3), pads=(1, 1, 1, 1))
     y, _ = run_conv(x, w, Raw(), window, levels=BYTE, path=path, threads=threads)
     np.testing.assert_array_equal(y, sums(x, w, window))
@@ -129,17 +121,14 @@ def test_every_thread_count_gives_the_same_levels(path: str, threads: int) -> No
 def requantize(rng: np.random.Generator, acc: Int64, lo: int, hi: int) -> Requantize:
     """Random constants whose levels spread over the whole range."""
     outputs = acc.shape[1]
-    spread = np.maximum(np.abs(acc).max(axis=(0, 2, 3)), 1)
-    shift = rng.integers(24, 48, outputs)
-    ratio = (hi - lo) * rng.uniform(0.3, 3.0, outputs) / (2 * spread)
-    multiplier = np.clip(np.rint(ratio * 2.0**shift), 1, 2**24 - 1).astype(np.int64)
-    return Requantize(
-        bias=rng.integers(-spread, spread + 1),
-        multiplier=multiplier,
-        shift=shift,
-        lo=rng.integers(lo, lo + 3, outputs),
-        hi=rng.integers(hi - 3, hi + 1, outputs),
-    )
+    spread = np.maximum(np.asarray(np.abs(acc).max(axis=(0, 2, 3)), np.int64), 1)
+    shift = np.asarray(rng.integers(24, 48, outputs), np.int64)
+    wanted = (hi - lo) * rng.uniform(0.3, 3.0, outputs) / (2 * spread)
+    multiplier = np.clip(np.rint(wanted * np.exp2(shift)), 1, 2**24 - 1).astype(np.int64)
+    least = np.asarray(rng.integers(lo, lo + 3, outputs), np.int64)
+    most = np.asarray(rng.integers(hi - 3, hi + 1, outputs), np.int64)
+    bias = np.asarray(rng.integers(-spread, spread + 1), np.int64)
+    return Requantize(bias, multiplier, shift, least, most)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -151,14 +140,11 @@ def test_requantized_levels_equal_the_specification(
     channels, outputs, height, width, window, groups = shape
     rng = np.random.default_rng(outputs)
     x = random_levels(rng, (2, channels, height, width), *BYTE)
-    w = random_levels(rng, (outputs, channels // groups, *window.kernel), *FULL)
+    w = random_weights(rng, (outputs, channels // groups, *window.kernel), *FULL)
     acc = sums(x, w, window, groups)
     stage = requantize(rng, acc, *out)
     y, _ = run_conv(x, w, stage, window, levels=BYTE, groups=groups, path=path)
-    expected = spec.requantize(
-        acc, stage.bias, stage.multiplier, stage.shift, stage.lo, stage.hi  # type: ignore[arg-type]
-    )
-    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(y, requantized(stage, acc))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -167,7 +153,7 @@ def test_requantized_levels_equal_the_specification(
 def test_threshold_levels_equal_the_specification(lo: int, n: int, kind: str, path: str) -> None:
     rng = np.random.default_rng(n)
     x = random_levels(rng, (2, 20, 9, 9), 0, 15)
-    w = random_levels(rng, (19, 20, 3, 3), -8, 7)
+    w = random_weights(rng, (19, 20, 3, 3), -8, 7)
     window = Window((3, 3), pads=(1, 1, 1, 1))
     acc = sums(x, w, window)
     least, most = int(acc.min()), int(acc.max())
