@@ -237,14 +237,17 @@ def _load_layer(graph: Graph, chain: Chain, fitted: FittedLayer) -> FloatSession
     compute = chain.compute
     like = np.asarray(graph.constants[compute.inputs[1]])
     flat, restore = channel_rows(compute, like)
-    real = fitted.levels * fitted.scales[:, :, np.newaxis]
-    made: dict[str, Array] = {
-        f"{compute.name}.real": restore(real.reshape(flat.shape).astype(np.float32)),
-        f"{compute.name}.real.bias": fitted.bias.reshape(-1).astype(np.float32),
-    }
-    node = dataclasses.replace(compute, inputs=(compute.inputs[0], *made))
+    levels = restore(fitted.levels.reshape(flat.shape))
+    bias = fitted.bias.reshape(-1).astype(np.float32)
+    weights_name, bias_name = f"{compute.name}.seen", f"{compute.name}.seen.bias"
+    scales = tuple(float(scale) for scale in fitted.scales.reshape(-1))
+    node = dataclasses.replace(compute, inputs=(compute.inputs[0], weights_name, bias_name))
     whole = graph.replace(
-        constants={**graph.constants, **made},
-        types={**graph.types, **{k: TensorType(v.shape, F32) for k, v in made.items()}},
+        constants={**graph.constants, weights_name: levels, bias_name: bias},
+        types={
+            **graph.types,
+            weights_name: TensorType(levels.shape, fitted.levels_type, scales),
+            bias_name: TensorType(bias.shape, F32),
+        },
     )
     return _load(whole, compute.inputs[:1], (node, *chain.nodes[1:]), chain.output)

@@ -93,7 +93,7 @@ def gather_windows(windows: Windows, x: Array, chosen: Int64) -> Array:
     """Return rows [M, G, K] of input levels [F, …] at chosen positions [F, P]."""
     node = windows.node
     frames, count = chosen.shape
-    frame = np.repeat(np.arange(frames), count)
+    frame: Int64 = np.repeat(np.arange(frames, dtype=np.int64), count)
     if isinstance(node, ops.Dense):
         flat = x.reshape(frames, -1, windows.inputs)
         return flat[frame, chosen.reshape(-1)][:, np.newaxis, :]
@@ -101,14 +101,14 @@ def gather_windows(windows: Windows, x: Array, chosen: Int64) -> Array:
     spread, stride, dilation = _spread(node, x)
     kernel = node.kernel if isinstance(node, (ops.Conv, ops.ConvTranspose)) else ()
     rank = len(kernel)
-    index: list[Array] = [frame.reshape(-1, *(1,) * rank)]
+    index: list[Int64] = [frame.reshape(-1, *(1,) * rank)]
     for axis in range(rank):
         taps = np.arange(kernel[axis]) * dilation[axis]
         at = places[axis][:, np.newaxis] * stride[axis] + taps
         shape = [1] * (rank + 1)
         shape[0], shape[axis + 1] = len(frame), kernel[axis]
         index.append(at.reshape(shape))
-    seen = spread[tuple(index)]  # [M, kernel…, C]
+    seen: Array = spread[tuple(index)]  # [M, kernel…, C]
     if isinstance(node, ops.ConvTranspose):
         seen = seen[(slice(None), *(slice(None, None, -1),) * rank)]
     return np.ascontiguousarray(np.moveaxis(seen, -1, 1)).reshape(
@@ -119,7 +119,7 @@ def gather_windows(windows: Windows, x: Array, chosen: Int64) -> Array:
 def gather_outputs(windows: Windows, y: Array, chosen: Int64) -> Array:
     """Return rows [M, G, O] of outputs [F, …] at chosen positions [F, P]."""
     frames, count = chosen.shape
-    frame = np.repeat(np.arange(frames), count)
+    frame: Int64 = np.repeat(np.arange(frames, dtype=np.int64), count)
     if isinstance(windows.node, ops.Dense):
         flat = y.reshape(frames, -1, windows.outputs)
         return flat[frame, chosen.reshape(-1)][:, np.newaxis, :]

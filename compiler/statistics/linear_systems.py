@@ -94,7 +94,7 @@ def _inverse(corner: Float64) -> Float64:
 
 def _small_factor(second: Float64) -> Float64:
     turned = np.linalg.cholesky(second[:, ::-1, ::-1])
-    return np.ascontiguousarray(turned[:, ::-1, ::-1])
+    return np.ascontiguousarray(turned[:, ::-1, ::-1], np.float64)
 
 
 def _blocks(inputs: int) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from lowbitc.passes.equalize_channels import EqualizeChannels
 from tests.quantization.networks import Builder, residual_network, samples
 
 if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Float64
     from lowbitc.compiler.ir.graph import Graph
 
 
@@ -27,11 +28,12 @@ def uneven(*, capped: bool = False) -> Graph:
     """Return a network whose first layer has channels of very different size."""
     net = Builder((1, 3, 12, 12))
     first = net.conv("x", 6)
-    net.constants["w0"] *= np.array([4, 1, 0.25, 2, 0.5, 1], np.float32).reshape(-1, 1, 1, 1)
+    sizes = np.array([4, 1, 0.25, 2, 0.5, 1], np.float32).reshape(-1, 1, 1, 1)
+    net.constants["w0"] = np.asarray(net.constants["w0"], np.float32) * sizes
     if capped:
         base = net.base("Clamp", first)
         first = net.put(
-            ops.Clamp(**base, low=0.0, high=1.5),  # type: ignore[arg-type]
+            ops.Clamp(**base, low=0.0, high=1.5),
             net.types[first].dims,
         )
     else:
@@ -40,11 +42,11 @@ def uneven(*, capped: bool = False) -> Graph:
     return net.graph(net.dense(net.flat(deep), 5))
 
 
-def sizes(graph: Graph, value: str) -> np.ndarray:
+def sizes(graph: Graph, value: str) -> Float64:
     found = FloatSession(graph, [value], threads=1).arrays(
         {"x": np.concatenate([s["x"] for s in samples()])}
     )[value]
-    return np.sqrt((np.asarray(found, np.float64) ** 2).mean(axis=(0, 2, 3)))
+    return np.asarray(np.sqrt((np.asarray(found, np.float64) ** 2).mean(axis=(0, 2, 3))))
 
 
 @pytest.mark.parametrize("graph", [uneven(), uneven(capped=True), residual_network()])
@@ -54,7 +56,8 @@ def test_the_function_stays(graph: Graph) -> None:
     assert list(verify(result.graph)) == []
     x = {"x": np.random.default_rng(5).normal(size=(6, 3, 12, 12)).astype(np.float32)}
     wanted, found = (
-        FloatSession(g, threads=1).arrays(x)[graph.outputs[0]] for g in (graph, result.graph)
+        np.asarray(FloatSession(g, threads=1).arrays(x)[graph.outputs[0]], np.float64)
+        for g in (graph, result.graph)
     )
     assert np.abs(wanted - found).max() <= 2e-5 * np.abs(wanted).max()
     assert [n.sources for n in result.graph.nodes] == [n.sources for n in graph.nodes]

@@ -72,7 +72,7 @@ def noise(graph: Graph, quantized: Graph) -> float:
 
 @pytest.mark.parametrize("bits", ["8/4/4", "8/2/4", "8/2/2", "2/2/2", "8/1/4"])
 def test_held_out_samples_come_nearer_to_float_than_with_nearest_rounding(bits: str) -> None:
-    gains = []
+    gains: list[float] = []
     for seed in (0, 1):
         graph = residual_network(seed)
         width = parse_bits(bits)
@@ -156,7 +156,7 @@ def test_transposed_grouped_and_tall_layers_can_be_rounded() -> None:
     kernels = net.constant("up", net.random.normal(0, 0.3, (8, 3, 3, 3)))
     x = net.put(
         ops.ConvTranspose(
-            **net.base("ConvTranspose", x, kernels),  # type: ignore[arg-type]
+            **net.base("ConvTranspose", x, kernels),
             kernel=(3, 3),
             stride=(2, 2),
             dilation=(1, 1),
@@ -173,7 +173,7 @@ def test_transposed_grouped_and_tall_layers_can_be_rounded() -> None:
 
 
 def test_a_branch_corrects_what_the_other_branch_has_lost() -> None:
-    gains = []
+    gains: list[float] = []
     for seed in range(3):
         net = Builder((1, 6, 10, 10), seed)
         left, right = net.conv("x", 12), net.conv(net.relu(net.conv("x", 12)), 12)
@@ -199,7 +199,7 @@ print(digest.hexdigest())
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
-    found = set()
+    found: set[str] = set()
     for threads in ("1", "2", "3"):
         variables = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
         ran = subprocess.run(

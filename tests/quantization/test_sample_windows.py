@@ -27,7 +27,7 @@ def test_rows_times_weights_are_the_layers_sums(kind: str) -> None:
         kernels = net.constant("w", net.random.normal(0, 1, (6, 2, 3, 2)))
         value = net.put(
             ops.ConvTranspose(
-                **net.base("ConvTranspose", "x", kernels),  # type: ignore[arg-type]
+                **net.base("ConvTranspose", "x", kernels),
                 kernel=(3, 2),
                 stride=(2, 3),
                 dilation=(2, 1),

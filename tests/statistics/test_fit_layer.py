@@ -11,6 +11,7 @@ import pytest
 from lowbitc.compiler.elements import I4, I8, ODD2, U2
 from lowbitc.compiler.statistics.fit_layer import (
     FitOptions,
+    FittedLayer,
     LayerRows,
     cross_moments,
     fit_layer,
@@ -42,12 +43,21 @@ def case(
     levels = np.clip(np.rint(fine / step), 0, 15).astype(np.uint8)
     weights = random.normal(size=(groups, outs, inputs)) * step
     bias = random.normal(size=(groups, outs))
-    y = np.einsum("mgk,gok->mgo", fine / step, weights) + bias
+    y = times(fine / step, weights) + bias
     return levels, weights, bias, y.astype(np.float32)
 
 
+def times(x: Array, weights: Float64) -> Float64:
+    """Return x Wᵀ, [M, G, O]."""
+    return np.asarray(np.einsum("mgk,gok->mgo", np.asarray(x, np.float64), weights), np.float64)
+
+
+def real(fitted: FittedLayer) -> Float64:
+    return np.asarray(fitted.levels, np.float64) * fitted.scales[:, :, np.newaxis]
+
+
 def loss(x: Array, y: Float32, levels: Array, scales: Float64, bias: Float64) -> float:
-    made = np.einsum("mgk,gok->mgo", x, levels * scales[:, :, np.newaxis]) + bias
+    made = times(x, np.asarray(levels, np.float64) * scales[:, :, np.newaxis]) + bias
     return float(((made - y) ** 2).mean() / y.var())
 
 
@@ -73,14 +83,14 @@ def test_the_fit_beats_nearest_rounding_on_data_it_has_not_seen() -> None:
 
 def test_eight_bits_leave_the_layer_as_it_is() -> None:
     x, weights, bias, _ = case()
-    y = (np.einsum("mgk,gok->mgo", x, weights) + bias).astype(np.float32)
+    y = (times(x, weights) + bias).astype(np.float32)
     fitted = fit_layer(LayerRows(x, y, -OPEN, OPEN), weights, bias, (I8,), FitOptions())
     assert loss(x, y, fitted.levels, fitted.scales, fitted.bias) < 1e-4
 
 
 def test_the_mismatch_target_corrects_inputs_that_are_scaled_wrongly() -> None:
     x, weights, bias, _ = case()
-    y = (np.einsum("mgk,gok->mgo", 1.5 * x, weights) + bias).astype(np.float32)
+    y = (1.5 * times(x, weights) + bias).astype(np.float32)
     fitted = fit_layer(LayerRows(x, y, -OPEN, OPEN), weights, bias, (I8,), FitOptions())
     assert loss(x, y, fitted.levels, fitted.scales, fitted.bias) < 2e-3
 
@@ -88,8 +98,7 @@ def test_the_mismatch_target_corrects_inputs_that_are_scaled_wrongly() -> None:
 def test_the_bias_makes_the_means_agree() -> None:
     x, weights, bias, y = case(groups=3, inputs=9)
     fitted = fit_layer(LayerRows(x, y, -OPEN, OPEN), weights, bias, (ODD2,), SEARCH)
-    real = fitted.levels * fitted.scales[:, :, np.newaxis]
-    made = np.einsum("mgk,gok->mgo", x, real) + fitted.bias
+    made = times(x, real(fitted)) + fitted.bias
     assert np.allclose(made.mean(axis=0), y.mean(axis=0), atol=1e-4)
 
 
@@ -97,12 +106,11 @@ def test_setting_clipped_outputs_free_helps_what_the_clip_lets_through() -> None
     x, weights, bias, y = case(inputs=24, outs=12)
     zero = np.zeros((1, 1, 1), np.float32)
     bound = LayerRows(x, y, zero, OPEN)
-    losses = []
+    losses: list[float] = []
     for rounds in (0, 2):
         options = dataclasses.replace(SEARCH, clip_rounds=rounds, polish_rounds=rounds)
         fitted = fit_layer(bound, weights, bias, (ODD2,), options)
-        real = fitted.levels * fitted.scales[:, :, np.newaxis]
-        made = np.maximum(np.einsum("mgk,gok->mgo", x, real) + fitted.bias, 0)
+        made = np.maximum(times(x, real(fitted)) + fitted.bias, 0)
         losses.append(float(((made - np.maximum(y, 0)) ** 2).mean()))
     assert losses[1] < losses[0]
 
@@ -110,7 +118,7 @@ def test_setting_clipped_outputs_free_helps_what_the_clip_lets_through() -> None
 def test_finer_levels_tell_more_of_the_next_layer() -> None:
     x, weights, _, y = case()
     fine = float_error(LayerRows(x, y, -OPEN, OPEN), weights)
-    coarse = float_error(LayerRows(x // 6, y, -OPEN, OPEN), weights * 6)
+    coarse = float_error(LayerRows(np.asarray(x, np.uint8) // 6, y, -OPEN, OPEN), weights * 6)
     assert 0 <= fine < coarse < 1
 
 
@@ -124,13 +132,13 @@ def test_moments_are_exact_however_the_rows_are_ordered(peak: int) -> None:
     assert np.array_equal(second_moments(x), np.einsum("mgk,mgl->gkl", whole, whole))
     assert np.array_equal(second_moments(x[order]), second_moments(x))
     assert np.array_equal(cross_moments(y[order], x[order]), cross_moments(y, x))
-    wanted = np.einsum("mgo,mgk->gok", y.astype(np.float64), whole)
+    wanted = np.einsum("mgo,mgk->gok", y.astype(np.float64), whole.astype(np.float64))
     assert np.allclose(cross_moments(y, x), wanted, rtol=1e-5, atol=0.1)
 
 
 def test_outputs_are_those_of_the_weights() -> None:
     x, weights, bias, _ = case(groups=2)
-    wanted = np.einsum("mgk,gok->mgo", x, weights) + bias
+    wanted = times(x, weights) + bias
     assert np.allclose(outputs(x, weights, bias), wanted, rtol=1e-4, atol=1e-4)
 
 

@@ -45,12 +45,13 @@ def weights_like(groups: int, rows: int, inputs: int, seed: int = 1) -> Float64:
 
 def least_error(weights: Float64, second: Float64, levels_type: LevelType) -> float:
     """Try every combination of levels, each with its best scale."""
-    best = np.inf
+    best = float(np.inf)
     for combination in itertools.product(levels_type.levels().tolist(), repeat=weights.size):
         levels = np.array(combination, np.float64)
-        square = levels @ second @ levels
-        product = levels @ second @ weights
-        whole = weights @ second @ weights
+        square, product, whole = (
+            float(a @ second @ b)
+            for a, b in ((levels, levels), (levels, weights), (weights, weights))
+        )
         if product > 0:
             best = min(best, whole - product**2 / square)
     return best
@@ -129,7 +130,7 @@ def test_polishing_keeps_what_cannot_be_bettered() -> None:
 
 def test_the_alphabet_of_the_smaller_error_is_taken() -> None:
     second = correlated(1, 16)
-    odd = 2.0 * np.random.default_rng(2).integers(-2, 2, (1, 4, 16)) + 1
+    odd = np.random.default_rng(2).integers(-2, 2, (1, 4, 16)).astype(np.float64) * 2 + 1
     found = round_levels(odd, second, factor_upper(second), (I2, ODD2), Effort())
     assert found.levels_type is ODD2
     assert np.allclose(found.errors, 0.0, atol=1e-9)
