@@ -42,16 +42,22 @@ class PlanBuilder:
         """Start with no layers."""
         self._layers: list[Layer] = []
         self._values: list[Value] = []
-        self._inputs: list[Value] = []
+        self._inputs: list[EnterLayer] = []
         self._outputs: list[Value] = []
         self._counted: list[Value] = []
 
     def input(self, shape: tuple[int, int, int], lo: int = 0, hi: int = 255) -> Value:
         """Add an input of levels in [lo, hi]; int8 if lo is negative, else uint8."""
-        value = self._value(shape, lo, hi)
-        self._layers.append(EnterLayer(value, len(self._inputs)))
-        self._inputs.append(value)
-        return value
+        return self._input(shape, lo, hi, 0.0)
+
+    def quantized_input(self, shape: tuple[int, int, int], scale: float, lo: int, hi: int) -> Value:
+        """Add a float32 input, read as clamp(round-half-even(x / scale), lo, hi).
+
+        The division is float32's.
+        """
+        if not scale > 0:
+            raise ValueError(f"an input's scale is positive, found {scale}")
+        return self._input(shape, lo, hi, scale)
 
     def conv(
         self,
@@ -192,6 +198,13 @@ class PlanBuilder:
     def _value(self, shape: tuple[int, int, int], lo: int, hi: int, *, raw: bool = False) -> Value:
         value = Value(len(self._values), shape, lo, hi, raw)
         self._values.append(value)
+        return value
+
+    def _input(self, shape: tuple[int, int, int], lo: int, hi: int, scale: float) -> Value:
+        value = self._value(shape, lo, hi)
+        layer = EnterLayer(value, len(self._inputs), scale)
+        self._layers.append(layer)
+        self._inputs.append(layer)
         return value
 
     def _staged(self, name: str, shape: tuple[int, int, int], stage: Stage) -> Value:

@@ -28,6 +28,7 @@ static const Path *find_path(const char *name) {
 static ptrdiff_t op_scratch(const Plan *plan, const Op *op) {
     const Value *in = &plan->values[op->in], *out = &plan->values[op->out];
     const ptrdiff_t tile = (MAX_ROWS + 6) * TILE_N * (ptrdiff_t)sizeof(int32_t);
+    if (op->kind == OP_ENTER) return LINE_TASK_BYTES + (ptrdiff_t)out->w * out->c;
     if (op->kind == OP_SUMPOOL) return (out->c + 4 * TILE_N) * (ptrdiff_t)sizeof(int32_t);
     if (op->kind != OP_CONV) return 0;
     switch (op->algo) {
@@ -112,7 +113,7 @@ static int run_chunk(Plan *plan, uint8_t *const *ports, int first, int batch, in
     for (int i = 0; i < plan->n_ops; i++) {
         const Op *op = &plan->ops[i];
         Job j = {.plan = plan, .op = op, .batch = batch, .threads = threads, .split = 1};
-        if (op->kind == OP_ENTER) j.source = ports[op->port] + first * plan->values[op->out].bytes;
+        if (op->kind == OP_ENTER) j.source = ports[op->port] + first * plan->values[op->out].bytes * (op->is_float ? 4 : 1);
         if (op->kind == OP_LEAVE) j.target = ports[op->port] + first * plan->values[op->in].bytes;
         if (op->kind == OP_COUNT) j.target = ports[op->port];
         run_op(&j);
@@ -196,7 +197,7 @@ static PyObject *plan_run(PyObject *self, PyObject *args) {
         const Op *op = &plan->ops[i];
         if (op->kind != OP_ENTER && op->kind != OP_LEAVE && op->kind != OP_COUNT) continue;
         const Value *v = &plan->values[op->kind == OP_ENTER ? op->out : op->in];
-        const ptrdiff_t bytes = op->kind == OP_COUNT ? (ptrdiff_t)v->h * v->w * 8 : v->bytes * batch;
+        const ptrdiff_t bytes = op->kind == OP_COUNT ? (ptrdiff_t)v->h * v->w * 8 : v->bytes * batch * (op->is_float ? 4 : 1);
         if (views[op->port].len != bytes) {
             PyErr_Format(PyExc_ValueError, "array %d has %zd bytes, expected %zd", op->port, views[op->port].len, bytes);
             ok = 0;

@@ -36,10 +36,14 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class EnterLayer:
-    """A plan's input, read from a frames-first, channels-second array."""
+    """A plan's input, read from a frames-first, channels-second array.
+
+    With a scale, the array is float32 and its levels are clamp(round-half-even(x / scale)).
+    """
 
     output: Value
     port: int
+    scale: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

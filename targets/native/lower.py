@@ -48,7 +48,9 @@ def lower(layer: Layer, _setting: Setting) -> Operator:
 def _(layer: EnterLayer, _setting: Setting) -> Operator:
     index = layer.output.index
     numbers = Numbers(kind=Kind.ENTER, source=index, target=index, port=layer.port)
-    return Operator(numbers, Arrays(), proof="transpose")
+    numbers.is_float = int(layer.scale > 0)
+    numbers.enter_lo, numbers.enter_hi = layer.output.lo, layer.output.hi
+    return Operator(numbers, Arrays(), floats=(0.0, 0.0, 0.0, layer.scale))
 
 
 @lower.register

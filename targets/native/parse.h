@@ -13,9 +13,10 @@ enum {
     I_SIGNED, I_RAW, I_COUNT, I_LOWEST,
     I_ADD_FORM, I_ADD_LO, I_ADD_HI, I_ADD_A_SIGNED, I_ADD_MA, I_ADD_MB, I_ADD_ROUND, I_ADD_SHIFT,
     I_N, I_FROM, I_TO, I_Y0, I_YS, I_YD, I_X0, I_XS, I_XD,
+    I_FLOAT, I_ENTER_LO, I_ENTER_HI,
     I_TOTAL
 };
-enum { F_FA, F_FB, F_OFFSET, F_TOTAL };
+enum { F_FA, F_FB, F_OFFSET, F_SCALE, F_TOTAL };
 enum {
     A_WEIGHTS, A_LOW, A_HIGH, A_SCALE, A_OFFSET, A_LIMIT, A_MULT, A_ROUND, A_SHIFT, A_BIAS, A_BASE, A_ACC_LO, A_ACC_HI, A_BELOW, A_FORM, A_TABLE,
     A_PAIRS, A_ADD_TABLE,
@@ -188,6 +189,11 @@ static int parse_op(Plan *plan, Op *op, const int64_t *n, const double *f, PyObj
     switch (op->kind) {
     case OP_ENTER:
         if (op->port != plan->n_inputs++ || out->element != 1) return fail("an input");
+        op->is_float = n[I_FLOAT] != 0;
+        op->lo = (int)n[I_ENTER_LO];
+        op->hi = (int)n[I_ENTER_HI];
+        op->scale = (float)f[F_SCALE];
+        if (op->is_float && (!(op->scale > 0) || op->lo > op->hi || op->lo < -128 || op->hi > 255)) return fail("an input");
         return 0;
     case OP_LEAVE: plan->n_outputs++; return 0;
     case OP_COUNT: plan->n_counts++; return in->element == 1 ? 0 : fail("a count");

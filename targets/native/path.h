@@ -79,6 +79,8 @@ typedef struct {
                             ptrdiff_t step, int rows, uint8_t *out, ptrdiff_t ldo);
     void (*maximum)(uint8_t *out, const uint8_t *in, size_t n, int is_signed);
     void (*sum)(int32_t *out, const uint8_t *in, size_t n, int is_signed);
+    /* out = clamp(rne(in / scale), lo, hi), divided in float32 */
+    void (*quantize)(uint8_t *out, const float *in, size_t n, float scale, int lo, int hi);
     void (*lookup)(uint8_t *data, size_t n, const uint8_t *table);
     uint64_t (*nonzero)(const uint8_t *in, size_t n);
     /* Winograd F(m x m, 3 x 3), m = 2 or 4, index m / 4; NULL where direct convolution is used */

@@ -437,6 +437,24 @@ AVX2 static void avx2_sum(int32_t *out, const uint8_t *in, size_t n, int is_sign
     generic_sum(out + i, in + i, n - i, is_signed);
 }
 
+AVX2_INLINE __m256i quantize8(const float *in, __m256 scale, __m256 lo, __m256 hi) {
+    const __m256 level = _mm256_round_ps(_mm256_div_ps(_mm256_loadu_ps(in), scale),
+                                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm256_cvttps_epi32(_mm256_min_ps(_mm256_max_ps(level, lo), hi));
+}
+
+AVX2 static void avx2_quantize(uint8_t *out, const float *in, size_t n, float scale, int lo, int hi) {
+    const __m256 s = _mm256_set1_ps(scale), low = _mm256_set1_ps((float)lo), high = _mm256_set1_ps((float)hi);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256i words = _mm256_packs_epi32(quantize8(in + i, s, low, high), quantize8(in + i + 8, s, low, high));
+        words = _mm256_permute4x64_epi64(words, 0xd8);
+        const __m128i a = _mm256_castsi256_si128(words), b = _mm256_extracti128_si256(words, 1);
+        STORE128(out + i, lo < 0 ? _mm_packs_epi16(a, b) : _mm_packus_epi16(a, b));
+    }
+    generic_quantize(out + i, in + i, n - i, scale, lo, hi);
+}
+
 AVX2 static uint64_t avx2_nonzero(const uint8_t *in, size_t n) {
     uint64_t zeros = 0;
     size_t i = 0;
@@ -455,7 +473,7 @@ static const Path avx2_path = {
     .levels16 = avx2_levels16, .levels8 = avx2_levels8, .widen = avx2_widen, .flip = avx2_flip,
     .depthwise = avx2_depthwise, .depthwise_levels = avx2_depthwise_levels,
     .maximum = avx2_maximum,
-    .sum = avx2_sum, .lookup = generic_lookup, .nonzero = avx2_nonzero, .wino_in = {avx2_wino_in2, avx2_wino_in4},
+    .sum = avx2_sum, .quantize = avx2_quantize, .lookup = generic_lookup, .nonzero = avx2_nonzero, .wino_in = {avx2_wino_in2, avx2_wino_in4},
     .wino_out = {avx2_wino_out2, avx2_wino_out4},
 };
 

@@ -119,6 +119,15 @@ static void generic_sum(int32_t *out, const uint8_t *in, size_t n, int is_signed
     for (size_t i = 0; i < n; i++) out[i] += is_signed ? (int8_t)in[i] : in[i];
 }
 
+static void generic_quantize(uint8_t *out, const float *in, size_t n, float scale, int lo, int hi) {
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to whole numbers, half to even */
+    for (size_t i = 0; i < n; i++) {
+        const float exact = in[i] / scale;
+        const float level = exact > (float)lo ? (exact < (float)hi ? exact : (float)hi) : (float)lo;
+        out[i] = (uint8_t)(int)(level + magic - magic);
+    }
+}
+
 static void generic_lookup(uint8_t *data, size_t n, const uint8_t *table) {
     for (size_t i = 0; i < n; i++) data[i] = table[data[i]];
 }
@@ -135,7 +144,7 @@ static const Path generic_path = {
     .levels16 = generic_levels16, .levels8 = generic_levels8, .widen = generic_widen, .flip = generic_flip,
     .depthwise = generic_depthwise, .depthwise_levels = generic_depthwise_levels,
     .maximum = generic_maximum,
-    .sum = generic_sum, .lookup = generic_lookup, .nonzero = generic_nonzero, .wino_in = {NULL, NULL},
+    .sum = generic_sum, .quantize = generic_quantize, .lookup = generic_lookup, .nonzero = generic_nonzero, .wino_in = {NULL, NULL},
     .wino_out = {NULL, NULL},
 };
 

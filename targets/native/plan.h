@@ -23,6 +23,9 @@ typedef struct {
 typedef struct {
     int kind, in, other, out;   /* value ids; `other` is an Add's second input, or -1 */
     int port;                   /* index of the caller's array (enter, leave, count) */
+    int lo, hi;                 /* enter: levels; 4-byte input is float32, in units of scale */
+    int is_float;
+    float scale;
     Window win;
     int groups, algo, chunk, panels;  /* panels in a group */
     int depth;                  /* K: products in one accumulator */

@@ -16,8 +16,9 @@ from lowbitc.targets.native.records import Arrays, Kind, Numbers, Operator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lowbitc.compiler.elements import Array, Int64, Levels
+    from lowbitc.compiler.elements import Array, Int64
 
+Input: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.int8] | npt.NDArray[np.float32]
 Output: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 _ARENA_BYTES = 32 << 20  # frames run together as far as their values fit the last cache level
@@ -30,7 +31,7 @@ class PlanLayout:
 
     values: tuple[Value, ...]
     layers: tuple[Layer, ...]
-    inputs: tuple[Value, ...]
+    inputs: tuple[EnterLayer, ...]
     outputs: tuple[Value, ...]
     counted: tuple[Value, ...]
 
@@ -87,15 +88,16 @@ class Plan:
             tuple(operator.record() for operator in operators),
         )
 
-    def run(self, inputs: Sequence[Levels], threads: int = 1) -> list[Output]:
+    def run(self, inputs: Sequence[Input], threads: int = 1) -> list[Output]:
         """Return the outputs [frames, channels, height, width] for inputs laid out alike.
 
-        Inputs are uint8, or int8 where levels are signed; a batch of no frames is refused.
+        Inputs are uint8, int8 where levels are signed, or float32 where the plan quantizes; a
+        batch of no frames is refused.
         """
         return self.run_counted(inputs, threads)[0]
 
     def run_counted(
-        self, inputs: Sequence[Levels], threads: int = 1
+        self, inputs: Sequence[Input], threads: int = 1
     ) -> tuple[list[Output], list[Int64]]:
         """Also return, for each counted value, nonzero levels [height, width] over all frames."""
         layout = self._layout
@@ -103,8 +105,8 @@ class Plan:
         if len(inputs) != len(layout.inputs) or frames < 1:
             raise ValueError(f"expected {len(layout.inputs)} arrays of at least one frame")
         arrays = [
-            _checked(array, value, frames)
-            for array, value in zip(inputs, layout.inputs, strict=True)
+            _checked(array, layer, frames)
+            for array, layer in zip(inputs, layout.inputs, strict=True)
         ]
         outputs = [_empty(v, frames) for v in layout.outputs]
         counts = [np.zeros(v.shape[1:], np.int64) for v in layout.counted]
@@ -132,15 +134,15 @@ def _empty(value: Value, frames: int) -> Output:
     return np.empty((frames, *value.shape), np.uint8)
 
 
-def _checked(array: Levels, value: Value, frames: int) -> Array:
-    if array.dtype != _dtype(value) or array.size != frames * value.size_bytes:
+def _checked(array: Input, layer: EnterLayer, frames: int) -> Array:
+    value = layer.output
+    wanted = np.float32 if layer.scale > 0 else _dtype(value)
+    if array.dtype != wanted or array.size != frames * value.size_bytes:
         raise ValueError(
-            f"expected {frames} frames of {_dtype(value).__name__} {value.shape}, "
+            f"expected {frames} frames of {wanted.__name__} {value.shape}, "
             f"found {array.dtype} {array.shape}"
         )
-    if array.dtype == np.int8:
-        return np.ascontiguousarray(array, np.int8)
-    return np.ascontiguousarray(array, np.uint8)
+    return np.ascontiguousarray(array, wanted)
 
 
 def _place(layout: PlanLayout) -> tuple[dict[int, int], int]:

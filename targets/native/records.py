@@ -84,6 +84,9 @@ class Numbers:
     x_start: int = 0
     x_step: int = 1
     x_divisor: int = 1
+    is_float: int = 0
+    enter_lo: int = 0
+    enter_hi: int = 0
 
     def set_window(self, window: Window) -> None:
         """Take over a window; the output's size is the value's."""
@@ -126,7 +129,7 @@ class Operator:
 
     numbers: Numbers
     arrays: Arrays
-    floats: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    floats: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     proof: str = ""
 
     def record(self) -> Record:
@@ -203,7 +206,7 @@ class Operator:
         numbers.add_a_signed = int(a_signed)
         numbers.add_ma, numbers.add_mb = add.multiplier_a, add.multiplier_b
         numbers.add_round, numbers.add_shift = add.rounding, add.shift
-        self.floats = (add.scale_a, add.scale_b, add.offset)
+        self.floats = (add.scale_a, add.scale_b, add.offset, 0.0)
         self.arrays.pairs = add.pairs
         self.arrays.add_table = None if stage.table is None else stage.table.bytes
 

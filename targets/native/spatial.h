@@ -4,6 +4,8 @@
 
 #include "plan.h"
 
+enum { LINE_TASK_BYTES = 32768 };
+
 /* Rows [first, last) of the image that a task works on. */
 typedef struct {
     int image, first, last;
@@ -16,7 +18,7 @@ static inline Lines task_lines(const Job *j, int task, int h) {
 }
 
 static void split_lines(Job *j, int h, ptrdiff_t line_bytes) {
-    const ptrdiff_t lines = 32768 / (line_bytes + 1) + 1;
+    const ptrdiff_t lines = LINE_TASK_BYTES / (line_bytes + 1) + 1;
     j->block = lines > h ? h : (int)lines;
     j->tasks = j->batch * ((h + j->block - 1) / j->block);
 }
@@ -46,11 +48,20 @@ static void enter_task(void *context, int task, int thread) {
     const Lines l = task_lines(j, task, v->h);
     const ptrdiff_t plane = (ptrdiff_t)v->h * v->w, start = (ptrdiff_t)l.first * v->w;
     const int n = (l.last - l.first) * v->w;
+    const Op *op = j->op;
     const uint8_t *in = j->source + l.image * v->bytes + start;
-    uint8_t *out = value_data(j, j->op->out) + l.image * v->bytes + start * v->c;
-    (void)thread;
-    if (v->c == 3) interleave3(out, in, plane, n);
-    else transpose_uint8_t(out, v->c, in, plane, v->c, n);
+    uint8_t *out = value_data(j, op->out) + l.image * v->bytes + start * v->c;
+    ptrdiff_t apart = plane;
+    if (op->is_float) {
+        uint8_t *levels = thread_scratch(j, thread);
+        const float *from = (const float *)(const void *)j->source + l.image * v->bytes + start;
+        for (int c = 0; c < v->c; c++)
+            j->plan->path->quantize(levels + (ptrdiff_t)c * n, from + c * plane, (size_t)n, op->scale, op->lo, op->hi);
+        in = levels;
+        apart = n;
+    }
+    if (v->c == 3) interleave3(out, in, apart, n);
+    else transpose_uint8_t(out, v->c, in, apart, v->c, n);
 }
 
 static void leave_task(void *context, int task, int thread) {

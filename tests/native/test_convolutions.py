@@ -123,7 +123,8 @@ def requantize(rng: np.random.Generator, acc: Int64, lo: int, hi: int) -> Requan
     outputs = acc.shape[1]
     spread = np.maximum(np.asarray(np.abs(acc).max(axis=(0, 2, 3)), np.int64), 1)
     shift = np.asarray(rng.integers(24, 48, outputs), np.int64)
-    wanted = (hi - lo) * rng.uniform(0.3, 3.0, outputs) / (2 * spread)
+    gain = np.asarray(rng.uniform(0.3, 3.0, outputs), np.float64)
+    wanted = (hi - lo) * gain / (2 * spread)
     multiplier = np.clip(np.rint(wanted * np.exp2(shift)), 1, 2**24 - 1).astype(np.int64)
     least = np.asarray(rng.integers(lo, lo + 3, outputs), np.int64)
     most = np.asarray(rng.integers(hi - 3, hi + 1, outputs), np.int64)

@@ -211,6 +211,25 @@ def test_dense_flattens_channels_first(shape: tuple[int, int, int], path: str) -
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("lo", "hi"), [(-128, 127), (0, 255), (0, 15)])
+@pytest.mark.parametrize("shape", [(3, 50, 70), (5, 3, 7), (1, 1, 1)])
+def test_float_inputs_are_quantized_as_the_specification_does(
+    shape: tuple[int, int, int], lo: int, hi: int, path: str
+) -> None:
+    scale = 0.037
+    x = np.random.default_rng(8).normal(0, 60 * scale, (4, *shape)).astype(np.float32)
+    x.flat[::3] = (np.rint(x.flat[::3] / scale) + 0.5) * scale
+    x.flat[1::7] = [np.inf if i % 2 else -np.inf for i in range(len(x.flat[1::7]))]
+    builder = PlanBuilder()
+    builder.output(builder.quantized_input(shape, scale, lo, hi))
+    (y,) = builder.build(path=path).run([x], threads=2)
+    element = LevelType(
+        Alphabet.SIGNED if lo < 0 else Alphabet.UNSIGNED, hi.bit_length() + (lo < 0)
+    )
+    np.testing.assert_array_equal(y, spec.quantize(x, scale, element))
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_counts_are_nonzero_levels_by_position_over_all_frames(path: str) -> None:
     rng = np.random.default_rng(5)
     x = random_levels(rng, (70, 33, 6, 5), 0, 2)
