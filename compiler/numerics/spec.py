@@ -74,7 +74,8 @@ def convolve(
     for tap in itertools.product(*(range(k) for k in kernel)):
         window = _window(tap, dilation, size, stride)
         seen = padded[(slice(None), slice(None), *window)]
-        out += product(grouped[(..., *tap)], seen.reshape(frames, groups, channels // groups, -1))
+        source = seen.reshape(frames, groups, channels // groups, -1)
+        out += product(_tap(grouped, tap), source)
     return out.reshape(frames, w.shape[0], *size)
 
 
@@ -102,12 +103,18 @@ def convolve_transposed(
     grouped = np.moveaxis(w.reshape(groups, per_in, *w.shape[1:]), 1, 2)
     for tap in itertools.product(*(range(k) for k in kernel)):
         window = _window(tap, dilation, x.shape[2:], stride)
-        sums = product(grouped[(..., *tap)], source)
+        sums = product(_tap(grouped, tap), source)
         out[(slice(None), slice(None), *window)] += sums.reshape(frames, -1, *x.shape[2:])
     inner = tuple(
         slice(begin, n - end) for begin, end, n in zip(pads[:rank], pads[rank:], wide, strict=True)
     )
     return out[(slice(None), slice(None), *inner)]
+
+
+def _tap(grouped: Int64, tap: tuple[int, ...]) -> Int64:
+    """Return the weights [groups, O, I] of one tap of the kernels [groups, O, I, kernel…]."""
+    index: tuple[slice | int, ...] = (slice(None), slice(None), slice(None), *tap)
+    return np.asarray(grouped[index], np.int64)
 
 
 def _window(
