@@ -56,7 +56,7 @@ def test_only_what_a_table_reads_is_moved() -> None:
 
 def test_slices_of_one_unsigned_input_join_unsigned() -> None:
     net = Builder((1, 3, 12, 12))
-    parts = []
+    parts: list[str] = []
     for start in (0, 1):
         cut = ops.Slice(
             **net.base("Slice", "x"), starts=(start,), ends=(12,), axes=(2,), steps=(2,)
