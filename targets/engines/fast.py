@@ -22,7 +22,7 @@ from lowbitc.targets.engines.reference import ReferenceLaunch
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lowbitc.compiler.elements import Array, Int32, Int64, Levels
+    from lowbitc.compiler.elements import Array, Float32, Int32, Int64, Levels
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.native.plan import LayerProof, Plan
@@ -82,7 +82,7 @@ class NativeRun:
         self, graph: Graph, values: dict[str, Array], threads: int, counts: Counts | None
     ) -> None:
         """Read the run's inputs from ``values`` and put its outputs there."""
-        arrays = [_as_bytes(values[name], graph, name) for name in self.inputs]
+        arrays = [_as_native(values[name], graph, name) for name in self.inputs]
         results, events = self.plan.run_counted(arrays, threads)
         for name, result in zip(self.outputs, results, strict=True):
             made = np.reshape(result, (-1, *graph.shape(name)[1:]))
@@ -152,7 +152,11 @@ def _native_run(graph: Graph, nodes: Sequence[Node], *, count: bool) -> NativeRu
             v for n in nodes for v in n.inputs if v not in made and v not in graph.constants
         )
     )
-    for name in inputs:
+    # A plan's inputs are in the order in which they are added: levels first, then floats, which
+    # the lowering of a Quantize adds.
+    floats = tuple(n.inputs[0] for n in nodes if isinstance(n, q.Quantize))
+    inputs = (*(v for v in inputs if v not in floats), *floats)
+    for name in inputs[: len(inputs) - len(floats)]:
         element, shape = graph.tensor(name).levels, native_shape(graph.shape(name))
         if element is None or shape is None:
             message = f"{name} holds no levels that a plan can read"
@@ -185,11 +189,14 @@ def _biases(graph: Graph, nodes: Sequence[Node]) -> dict[str, Int32]:
     return found
 
 
-def _as_bytes(values: Array, graph: Graph, name: str) -> Levels:
-    """Return levels as a plan reads them: int8 or uint8, frames first."""
+def _as_native(values: Array, graph: Graph, name: str) -> Levels | Float32:
+    """Return an input as a plan reads it: int8, uint8, or float32 to be quantized."""
     element = graph.tensor(name).levels
     shape = native_shape(graph.shape(name)) or ()
-    if element is not None and element.signed:
+    if element is None:
+        floats = values.astype(np.float32, copy=False)
+        return np.ascontiguousarray(np.reshape(floats, (-1, *shape)))
+    if element.signed:
         return np.ascontiguousarray(np.reshape(values.astype(np.int8, copy=False), (-1, *shape)))
     return np.ascontiguousarray(np.reshape(values.astype(np.uint8, copy=False), (-1, *shape)))
 

@@ -127,6 +127,25 @@ def _window(
 # --- layers --------------------------------------------------------------------------------------
 
 
+@supports.register(q.Quantize)
+def _(node: q.Quantize, graph: Graph) -> bool:
+    """Take a border whose levels only layers of plans read."""
+    value = node.outputs[0]
+    readers = [n for n in graph.nodes if value in n.inputs]
+    inside = all(supports(reader, graph) for reader in readers)
+    return inside and value not in graph.outputs and native_shape(graph.shape(value)) is not None
+
+
+@lower.register(q.Quantize)
+def _(node: q.Quantize, plan: Lowering) -> Value:
+    held = plan.graph.tensor(node.outputs[0])
+    element, shape = held.levels, native_shape(held.dims)
+    if element is None or shape is None:
+        message = f"{node.name} makes no levels that a plan can read"
+        raise TypeError(message)
+    return plan.builder.quantized_input(shape, held.scale[0], element.minimum, element.maximum)
+
+
 @supports.register(q.QConv)
 def _(node: q.QConv, graph: Graph) -> bool:
     return len(node.kernel) in {1, 2} and native_shape(graph.shape(node.inputs[0])) is not None
