@@ -75,12 +75,20 @@ def accumulator_bounds(weights: Int8, lo: int, hi: int) -> tuple[Int64, Int64]:
 
 
 def choose_algorithm(
-    shape: LayerShape, weights: Int8, lo: int, hi: int, *, fast: bool, batch: int
+    shape: LayerShape,
+    weights: Int8,
+    levels: tuple[int, int],
+    *,
+    fast: bool,
+    dot8: bool,
+    batch: int,
 ) -> Choice:
     """Choose the fastest algorithm whose exactness follows from weights and levels.
 
-    ``weights`` is [out, kh, kw, in / groups]; ``fast`` says that the path has the SIMD kernels.
+    ``weights`` is [out, kh, kw, in / groups], ``levels`` the input's range; ``fast`` says that the
+    path has SIMD kernels, ``dot8`` that it adds four 8-bit products to an int32 at once.
     """
+    lo, hi = levels
     low, high = accumulator_bounds(weights, lo, hi)
     largest = int(max(-low.min(), high.max()))
     if shape.groups == shape.channels == shape.outputs and shape.groups > 1:
@@ -96,11 +104,10 @@ def choose_algorithm(
     winograd = _winograd(shape, largest, batch)
     if winograd is not None:
         return winograd
+    if dot8:
+        return Choice(Algorithm.GEMM8, "8-bit quads, int32 sums", chunk=2**30)
     chunk = safe_chunk(weights, lo, hi)
-    if (
-        chunk >= _MIN_CHUNK
-        and 256 * int(np.abs(weights.astype(np.int64)).sum()) <= _INT32_MAX * (weights.shape[0])
-    ):
+    if chunk >= _MIN_CHUNK:
         reason = f"int16 sums of {chunk} quads cannot overflow for these weights"
         return Choice(Algorithm.GEMM8, reason, chunk=chunk)
     return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")

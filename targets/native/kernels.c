@@ -10,13 +10,16 @@
 #include "spatial.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#include "path_avx2.h"
+#include "path_avx512.h"
 #define HAVE_X86 1
 #endif
 
 static const Path *find_path(const char *name) {
 #ifdef HAVE_X86
     __builtin_cpu_init();
+    const int vnni = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && vnni_prepare();
+    if (vnni && (!*name || !strcmp(name, "avx512_vnni"))) return &vnni_path;
     if (__builtin_cpu_supports("avx2") && (!*name || !strcmp(name, "avx2"))) return &avx2_path;
 #endif
     if (!*name || !strcmp(name, "generic")) return &generic_path;
@@ -239,9 +242,8 @@ static PyType_Spec plan_spec = {"lowbitc.targets.native._kernels.Plan", sizeof(P
 static PyObject *module_paths(PyObject *self, PyObject *unused) {
     (void)self;
     (void)unused;
-#ifdef HAVE_X86
+    if (find_path("avx512_vnni")) return Py_BuildValue("(sss)", "avx512_vnni", "avx2", "generic");
     if (find_path("avx2")) return Py_BuildValue("(ss)", "avx2", "generic");
-#endif
     return Py_BuildValue("(s)", "generic");
 }
 

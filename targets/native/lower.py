@@ -32,9 +32,10 @@ _INT32_MAX = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What choices depend on besides the layer."""
+    """What choices depend on besides the layer: what the path has, and the batch size."""
 
     fast: bool
+    dot8: bool
     batch: int
 
 
@@ -69,7 +70,9 @@ def _(layer: ConvLayer, setting: Setting) -> Operator:
         raise ValueError(
             f"{layer.name}: sums from {int(low.min())} to {int(high.max())} exceed int32"
         )
-    choice = choose_algorithm(shape, layer.weights, lo, hi, fast=setting.fast, batch=setting.batch)
+    choice = choose_algorithm(
+        shape, layer.weights, (lo, hi), fast=setting.fast, dot8=setting.dot8, batch=setting.batch
+    )
     numbers = Numbers(
         kind=Kind.CONV,
         source=layer.input.index,

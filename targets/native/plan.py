@@ -56,7 +56,7 @@ class Plan:
         from lowbitc.targets.native import _kernels  # noqa: PLC0415 - the extension is optional
 
         path = path or _kernels.paths()[0]
-        setting = Setting(fast=path != "generic", batch=batch)
+        setting = Setting(path != "generic", path == "avx512_vnni", batch)
         operators = [lower(layer, setting) for layer in layout.layers]
         self.proofs = tuple(
             LayerProof(_name(layer), operator.proof)
