@@ -22,7 +22,6 @@ _INT32_MAX = 2**31 - 1
 _TILE_BYTES_PER_CYCLE = 6  # weights streamed from the last cache level
 _MIN_WINOGRAD_CHANNELS = 16
 _MIN_WINOGRAD_SIZE = 4
-_DOUBLING = 4  # chunks are tried in powers of two up to here, then in steps of a half
 _MIN_CHUNK = 4  # below this many quads, widening int16 sums costs more than they save
 
 
@@ -107,16 +106,17 @@ def choose_algorithm(
     if dot8:
         return Choice(Algorithm.GEMM8, "8-bit quads, int32 sums", chunk=2**30)
     chunk = safe_chunk(weights, lo, hi)
-    if chunk >= _MIN_CHUNK:
+    if chunk > 0:
         reason = f"int16 sums of {chunk} quads cannot overflow for these weights"
         return Choice(Algorithm.GEMM8, reason, chunk=chunk)
     return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
 
 
 def safe_chunk(weights: Int8, lo: int, hi: int) -> int:
-    """Return how many quads of products an int16 lane may sum without saturating; 0 if none.
+    """Return how many quads of products an int16 lane may sum without saturating.
 
-    A lane sums one pair of each quad along K. Signed levels are offset by 128 to be unsigned.
+    A lane sums one pair of each quad along K. Signed levels are offset by 128 to be unsigned. 0 if
+    so few are safe that widening the sums would cost more than int16 saves.
     """
     flat = weights.reshape(weights.shape[0], -1)
     outputs, depth = flat.shape
@@ -128,7 +128,7 @@ def safe_chunk(weights: Int8, lo: int, hi: int) -> int:
     positive = np.maximum(lanes, 0).sum(axis=3)
     negative = np.minimum(lanes, 0).sum(axis=3)
     best = 0
-    chunk = 1
+    chunk = _MIN_CHUNK
     while True:
         chunk = min(chunk, quads)
         starts = np.arange(0, quads, chunk)
@@ -139,7 +139,7 @@ def safe_chunk(weights: Int8, lo: int, hi: int) -> int:
         best = chunk
         if chunk == quads:
             return best
-        chunk = chunk * 2 if chunk < _DOUBLING else chunk + chunk // 2
+        chunk += chunk // 2
 
 
 def _winograd(shape: LayerShape, largest: int, batch: int) -> Choice | None:

@@ -4,7 +4,7 @@
 
 #include "plan.h"
 
-enum { BLOCK_BYTES = 192 * 1024, LINE_BYTES = 64 * 1024, WINO_BYTES = 256 * 1024 };
+enum { BLOCK_BYTES = 192 * 1024, LINE_BYTES = 64 * 1024, WINO_BYTES = 256 * 1024, MAX_TILES = 48 };
 
 static inline int wino_size(const Op *op) { return op->algo == ALGO_WINO4 ? 4 : 2; }
 
@@ -194,57 +194,73 @@ static inline ptrdiff_t wino_stride(const Value *in) { return round_up(in->c, 16
 static int wino_block_limit(const Plan *plan, const Op *op) {
     const int m = wino_size(op), positions = (m + 2) * (m + 2), mr = plan->path->mr;
     const int tiles = (int)(WINO_BYTES / (positions * wino_stride(&plan->values[op->in]) * 2));
-    return imax(2, imin(48, tiles) / mr) * mr;
+    return imax(2, imin(MAX_TILES, tiles) / mr) * mr;
 }
 
-static void wino_gather(const Job *j, int16_t *v, int first, int last, int block) {
-    const Op *op = j->op;
-    const Value *in = value_of(j, op->in), *out = value_of(j, op->out);
-    const int m = wino_size(op), t = m + 2, across = (out->w + m - 1) / m, down = (out->h + m - 1) / m;
-    const ptrdiff_t stride = wino_stride(in);
-    const int channels = (int)round_up(in->c, 16);
-    const uint8_t *pixels[36];
-    for (int i = first; i < last; i++) {
-        const int image = i / (across * down), tile = i % (across * down);
-        const int y0 = tile / across * m - op->win.top, x0 = tile % across * m - op->win.left;
-        const uint8_t *data = value_data(j, op->in) + image * in->bytes;
-        for (int y = 0; y < t; y++)
-            for (int x = 0; x < t; x++) {
-                const int inside = y0 + y >= 0 && y0 + y < in->h && x0 + x >= 0 && x0 + x < in->w;
-                pixels[y * t + x] =
-                    inside ? data + ((ptrdiff_t)(y0 + y) * in->w + x0 + x) * in->c : j->plan->zeros;
-            }
-        j->plan->path->wino_in[m / 4](v + (i - first) * stride, block * stride, pixels, channels, in->is_signed);
+/* An m x m tile of outputs: its first pixel, and how much of it lies inside the image. */
+typedef struct {
+    int image, y, x, high, wide;
+    ptrdiff_t pixel;
+} Tile;
+
+static void wino_tiles(const Value *out, int m, int first, int last, Tile *tiles) {
+    const int across = (out->w + m - 1) / m, down = (out->h + m - 1) / m;
+    int image = first / (across * down), ty = first / across % down, tx = first % across;
+    for (int i = first; i < last; i++, tiles++) {
+        *tiles = (Tile){image, ty * m, tx * m, imin(m, out->h - ty * m), imin(m, out->w - tx * m), 0};
+        tiles->pixel = ((ptrdiff_t)image * out->h + tiles->y) * out->w + tiles->x;
+        if (++tx < across) continue;
+        tx = 0;
+        if (++ty < down) continue;
+        ty = 0;
+        image++;
     }
 }
 
-/* Outputs of one tile: m x m accumulators to levels, then the pixels that lie inside the image. */
-static void wino_scatter(const Job *j, const int32_t *products, int32_t *y, Panel p, int panel, int first, int last,
-                         int block) {
+/* Transform the (m + 2) x (m + 2) patches under n tiles: v[position][tile][channel]. */
+static void wino_gather(const Job *j, int16_t *v, const Tile *tiles, int n, int block) {
+    const Op *op = j->op;
+    const Value *in = value_of(j, op->in);
+    const int m = wino_size(op), t = m + 2, channels = (int)round_up(in->c, 16);
+    const ptrdiff_t stride = wino_stride(in), line = (ptrdiff_t)in->w * in->c;
+    const uint8_t *pixels[36];
+    for (int i = 0; i < n; i++) {
+        const int y0 = tiles[i].y - op->win.top, x0 = tiles[i].x - op->win.left;
+        const uint8_t *data = value_data(j, op->in) + tiles[i].image * in->bytes;
+        for (int y = 0; y < t; y++) {
+            const int outside = y0 + y < 0 || y0 + y >= in->h;
+            const uint8_t *from = data + (y0 + y) * line + (ptrdiff_t)x0 * in->c;
+            for (int x = 0; x < t; x++, from += in->c)
+                pixels[y * t + x] = outside || x0 + x < 0 || x0 + x >= in->w ? j->plan->zeros : from;
+        }
+        j->plan->path->wino_in[m / 4](v + i * stride, block * stride, pixels, channels, in->is_signed);
+    }
+}
+
+/* Outputs of n tiles: m x m accumulators to levels, then the pixels that lie inside the image. */
+static void wino_scatter(const Job *j, const int32_t *products, int32_t *y, Panel p, int panel, const Tile *tiles,
+                         int n, int block) {
     const Op *op = j->op;
     const Path *k = j->plan->path;
     const Value *out = value_of(j, op->out);
-    const int m = wino_size(op), across = (out->w + m - 1) / m, down = (out->h + m - 1) / m;
+    const int m = wino_size(op);
     uint8_t levels[16 * TILE_N], other[16 * TILE_N] = {0};
-    for (int i = first; i < last; i++) {
-        const int image = i / (across * down), tile = i % (across * down);
-        const int y0 = tile / across * m, x0 = tile % across * m;
-        const int high = imin(m, out->h - y0), wide = imin(m, out->w - x0);
-        const ptrdiff_t corner = ((ptrdiff_t)image * out->h + y0) * out->w + x0;
-        k->wino_out[m / 4](products + (i - first) * TILE_N, block * TILE_N, y);
+    for (const Tile *t = tiles; t < tiles + n; t++, products += TILE_N) {
+        k->wino_out[m / 4](products, block * TILE_N, y);
         if (op->stage.raw) {
-            for (int dy = 0; dy < high; dy++)
-                finish_tile(j, p, panel, y + dy * m * TILE_N, wide, corner + (ptrdiff_t)dy * out->w);
+            for (int dy = 0; dy < t->high; dy++)
+                finish_tile(j, p, panel, y + dy * m * TILE_N, t->wide, t->pixel + (ptrdiff_t)dy * out->w);
             continue;
         }
         k->stage(&op->stage, op->panel_form[panel], p.channel, TILE_N, y, m * m, levels, TILE_N);
-        for (int dy = 0; dy < high && op->other >= 0; dy++)
-            for (int dx = 0; dx < wide; dx++)
-                memcpy(other + (dy * m + dx) * TILE_N, panel_other(j, p, corner + (ptrdiff_t)dy * out->w + dx), (size_t)p.n);
+        for (int dy = 0; dy < t->high && op->other >= 0; dy++) {
+            const uint8_t *from = panel_other(j, p, t->pixel + (ptrdiff_t)dy * out->w);
+            for (int dx = 0; dx < t->wide; dx++, from += out->c) memcpy(other + (dy * m + dx) * TILE_N, from, (size_t)p.n);
+        }
         finish_rows(j, levels, 0, op->other >= 0 ? other : NULL, 0, 1, m * m * TILE_N);
-        for (int dy = 0; dy < high; dy++) {
-            uint8_t *to = panel_out(j, p, corner + (ptrdiff_t)dy * out->w);
-            for (int dx = 0; dx < wide; dx++, to += out->c)
+        for (int dy = 0; dy < t->high; dy++) {
+            uint8_t *to = panel_out(j, p, t->pixel + (ptrdiff_t)dy * out->w);
+            for (int dx = 0; dx < t->wide; dx++, to += out->c)
                 if (p.n == TILE_N) memcpy(to, levels + (dy * m + dx) * TILE_N, TILE_N);
                 else memcpy(to, levels + (dy * m + dx) * TILE_N, (size_t)p.n);
         }
@@ -264,7 +280,9 @@ static void wino_task(void *context, int task, int thread) {
     int32_t *y = (int32_t *)(void *)thread_scratch(j, thread);
     int32_t *products = y + (16 + 2) * TILE_N;
     int16_t *v = (int16_t *)(void *)(products + (positions * block + 2) * TILE_N);
-    wino_gather(j, v, first, last, (int)block);
+    Tile tile[MAX_TILES];
+    wino_tiles(out, m, first, last, tile);
+    wino_gather(j, v, tile, last - first, (int)block);
     for (int q = part_start(op->panels, j->split, task % j->split); q < end; q++) {
         const Panel p = panel_of(op, q, out->c);
         const int16_t *w = (const int16_t *)(const void *)((const char *)op->weights + q * op->panel_bytes);
@@ -272,7 +290,7 @@ static void wino_task(void *context, int task, int thread) {
             for (int r = 0; r < last - first; r += k->mr)
                 k->gemm16(products + (position * block + r) * TILE_N, v + (position * block + r) * stride, stride, w,
                           pairs, imin(k->mr, last - first - r), p.nr);
-        wino_scatter(j, products, y, p, q, first, last, (int)block);
+        wino_scatter(j, products, y, p, q, tile, last - first, (int)block);
     }
 }
 
