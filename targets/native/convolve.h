@@ -287,9 +287,8 @@ static void wino_task(void *context, int task, int thread) {
         const Panel p = panel_of(op, q, out->c);
         const int16_t *w = (const int16_t *)(const void *)((const char *)op->weights + q * op->panel_bytes);
         for (int position = 0; position < positions; position++, w += pairs * 2 * p.nr)
-            for (int r = 0; r < last - first; r += k->mr)
-                k->gemm16(products + (position * block + r) * TILE_N, v + (position * block + r) * stride, stride, w,
-                          pairs, imin(k->mr, last - first - r), p.nr);
+            k->gemm16(products + position * block * TILE_N, v + position * block * stride, stride, w, pairs,
+                      last - first, p.nr);
         wino_scatter(j, products, y, p, q, tile, last - first, (int)block);
     }
 }
@@ -325,8 +324,12 @@ static void depthwise_task(void *context, int task, int thread) {
         const Panel p = {0, q * TILE_N, imin(TILE_N, out->c - q * TILE_N), TILE_N};
         for (int i = 0; i < lines; i++) {
             int16_t *line = scratch + (ptrdiff_t)i * width * TILE_N;
-            memset(line, 0, (size_t)width * TILE_N * sizeof *line);
-            if (y0 + i < 0 || y0 + i >= in->h) continue;
+            if (y0 + i < 0 || y0 + i >= in->h) {
+                memset(line, 0, (size_t)width * TILE_N * sizeof *line);
+                continue;
+            }
+            memset(line, 0, (size_t)win->left * TILE_N * sizeof *line);
+            memset(line + (win->left + right) * TILE_N, 0, (size_t)(width - win->left - right) * TILE_N * sizeof *line);
             const uint8_t *data = value_data(j, op->in) + image * in->bytes + p.channel;
             data += (ptrdiff_t)(y0 + i) * in->w * in->c;
             k->widen(line + win->left * TILE_N, TILE_N, data, in->c, right, TILE_N, in->is_signed);

@@ -125,7 +125,8 @@ static void avx2_gemm16(int32_t *c, const int16_t *a, ptrdiff_t lda, const int16
     typedef void kernel(int32_t *, const int16_t *, ptrdiff_t, const int16_t *, int);
     static kernel *const wide[] = {gemm16_1x16, gemm16_2x16, gemm16_3x16, gemm16_4x16, gemm16_5x16, gemm16_6x16};
     static kernel *const half[] = {gemm16_1x8, gemm16_2x8, gemm16_3x8, gemm16_4x8, gemm16_5x8, gemm16_6x8};
-    (nr == 16 ? wide : half)[rows - 1](c, a, lda, w, pairs);
+    for (; rows > 0; rows -= 6, c += 6 * TILE_N, a += 6 * lda)
+        (nr == 16 ? wide : half)[imin(rows, 6) - 1](c, a, lda, w, pairs);
 }
 
 static void avx2_gemm8(int32_t *c, const uint8_t *a, ptrdiff_t lda, const int8_t *w, const int32_t *init, int quads,
@@ -133,7 +134,8 @@ static void avx2_gemm8(int32_t *c, const uint8_t *a, ptrdiff_t lda, const int8_t
     typedef void kernel(int32_t *, const uint8_t *, ptrdiff_t, const int8_t *, const int32_t *, int, int);
     static kernel *const wide[] = {gemm8_1x16, gemm8_2x16, gemm8_3x16, gemm8_4x16, gemm8_5x16, gemm8_6x16};
     static kernel *const half[] = {gemm8_1x8, gemm8_2x8, gemm8_3x8, gemm8_4x8, gemm8_5x8, gemm8_6x8};
-    (nr == 16 ? wide : half)[rows - 1](c, a, lda, w, init, quads, chunk);
+    for (; rows > 0; rows -= 6, c += 6 * TILE_N, a += 6 * lda)
+        (nr == 16 ? wide : half)[imin(rows, 6) - 1](c, a, lda, w, init, quads, chunk);
 }
 
 /* --- output stage ------------------------------------------------------------------------- */

@@ -85,38 +85,50 @@ AVX2_INLINE FloatStage load_split_stage(const Stage *s, int channel) {
                         {load_split(s->limit + channel), load_split(s->limit + channel + 4)}};
 }
 
+/* Levels of n pixels, an even number. */
+AVX2_INLINE void depthwise_tile(const Depthwise *d, const Stage *s, const FloatStage *f, const int form,
+                                const int narrow, const int is_signed, int channel, const int16_t *lines,
+                                ptrdiff_t step, const int n, uint8_t *out, ptrdiff_t ldo) {
+    __m256i low[DW_ROWS], high[DW_ROWS], words[DW_ROWS];
+    __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    depthwise_sums(d, lines, step, n, narrow, low, high);
+    for (int i = 0; i < n; i++) {
+        const __m256i a = narrow ? _mm256_cvtepi16_epi32(_mm256_castsi256_si128(low[i])) : low[i];
+        const __m256i b = narrow ? _mm256_cvtepi16_epi32(_mm256_extracti128_si256(low[i], 1)) : high[i];
+        words[i] = _mm256_packs_epi32(stage_float(f, form, 0, a, far), stage_float(f, form, 1, b, far));
+        if (narrow) words[i] = _mm256_permute4x64_epi64(words[i], 0xd8);
+    }
+    if (form == FORM_CHECKED && too_far(f, far)) {
+        int32_t acc[DW_ROWS * TILE_N];
+        depthwise_store(n, narrow, low, high, acc);
+        avx2_stage(s, FORM_EXACT, channel, TILE_N, acc, n, out, ldo);
+        return;
+    }
+    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
+    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
+    for (int i = 0; i < n; i += 2) {
+        __m256i bytes =
+            is_signed ? _mm256_packs_epi16(words[i], words[i + 1]) : _mm256_packus_epi16(words[i], words[i + 1]);
+        bytes = _mm256_permute4x64_epi64(bytes, 0xd8);
+        bytes = is_signed ? _mm256_max_epi8(_mm256_min_epi8(bytes, hi), lo)
+                          : _mm256_max_epu8(_mm256_min_epu8(bytes, hi), lo);
+        store_rows(out + i * ldo, ldo, bytes, TILE_N, 1);
+    }
+}
+
+/* The last tile of a row may compute pixels again that the one before it has done. */
 AVX2_INLINE void depthwise_levels_as(const Depthwise *d, const Stage *s, const int form, const int narrow,
                                      const int is_signed, int channel, const int16_t *lines, ptrdiff_t step, int rows,
                                      uint8_t *out, ptrdiff_t ldo) {
-    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
-    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
     const FloatStage f = narrow ? load_float_stage(s, channel) : load_split_stage(s, channel);
-    for (int at = 0; at < rows; at += DW_ROWS) {
-        const int r = imin(at, rows - DW_ROWS); /* the last tile may compute some pixels twice */
-        __m256i low[DW_ROWS], high[DW_ROWS], words[DW_ROWS];
-        __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-        depthwise_sums(d, lines + r * step, step, DW_ROWS, narrow, low, high);
-        for (int i = 0; i < DW_ROWS; i++) {
-            const __m256i a = narrow ? _mm256_cvtepi16_epi32(_mm256_castsi256_si128(low[i])) : low[i];
-            const __m256i b = narrow ? _mm256_cvtepi16_epi32(_mm256_extracti128_si256(low[i], 1)) : high[i];
-            words[i] = _mm256_packs_epi32(stage_float(&f, form, 0, a, far), stage_float(&f, form, 1, b, far));
-            if (narrow) words[i] = _mm256_permute4x64_epi64(words[i], 0xd8);
-        }
-        if (form == FORM_CHECKED && too_far(&f, far)) {
-            int32_t acc[DW_ROWS * TILE_N];
-            depthwise_store(DW_ROWS, narrow, low, high, acc);
-            avx2_stage(s, FORM_EXACT, channel, TILE_N, acc, DW_ROWS, out + r * ldo, ldo);
-            continue;
-        }
-        for (int i = 0; i < DW_ROWS; i += 2) {
-            __m256i bytes = is_signed ? _mm256_packs_epi16(words[i], words[i + 1])
-                                      : _mm256_packus_epi16(words[i], words[i + 1]);
-            bytes = _mm256_permute4x64_epi64(bytes, 0xd8);
-            bytes = is_signed ? _mm256_max_epi8(_mm256_min_epi8(bytes, hi), lo)
-                              : _mm256_max_epu8(_mm256_min_epu8(bytes, hi), lo);
-            store_rows(out + (r + i) * ldo, ldo, bytes, TILE_N, 1);
-        }
+    int r = 0;
+    for (; rows - r > 2; r += DW_ROWS) {
+        r = imin(r, rows - DW_ROWS);
+        depthwise_tile(d, s, &f, form, narrow, is_signed, channel, lines + r * step, step, DW_ROWS, out + r * ldo, ldo);
     }
+    if (r >= rows) return;
+    r = rows - 2;
+    depthwise_tile(d, s, &f, form, narrow, is_signed, channel, lines + r * step, step, 2, out + r * ldo, ldo);
 }
 
 #define DW_LEVELS(FORM, NARROW) \
