@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import onnxruntime as ort
+from resnets import resnet
 
 import lowbitc
-from benchmarks.resnets import resnet
 from lowbitc.targets.engines.simulator import Simulator
 
 if TYPE_CHECKING:
