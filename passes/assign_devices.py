@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import networkx as nx
-
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
 from lowbitc.compiler.ir import ops
@@ -63,22 +61,26 @@ def _sentence(why: Diagnostic) -> str:
 
 def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
     """Send device nodes of one launch that are connected, but without any weights, to the CPU."""
-    islands: nx.Graph[str] = nx.Graph()
     makers = graph.producers()
     depths = launch_depths(graph, lambda n: Where.HOST if n.name in reasons else Where.DEVICE)
-    device = {n.name for n in graph.nodes if n.name not in reasons}
-    islands.add_nodes_from(sorted(device))
+    # Union-find in place: networkx would cost `lowbitc check` a fifth of its second to import.
+    parent = {n.name: n.name for n in graph.nodes if n.name not in reasons}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
     for node in graph.nodes:
-        if node.name in device:
+        if node.name in parent:
             for value in reads(node):
                 maker = makers.get(value)
-                same = maker is not None and depths[maker.name] == depths[node.name]
-                if maker is not None and same and maker.name in device:
-                    islands.add_edge(maker.name, node.name)
-    weighted = {n.name for n in graph.nodes if isinstance(n, WEIGHTED)}
-    for island in nx.connected_components(islands):
-        if not weighted & island:
-            reasons.update(dict.fromkeys(island, _NO_WORK))
+                known = maker is not None and maker.name in parent
+                if maker is not None and known and depths[maker.name] == depths[node.name]:
+                    parent[root(maker.name)] = root(node.name)
+    weighted = {root(n.name) for n in graph.nodes if isinstance(n, WEIGHTED) and n.name in parent}
+    reasons.update({name: _NO_WORK for name in parent if root(name) not in weighted})
 
 
 def _drop_last(graph: Graph, reasons: dict[str, str]) -> None:

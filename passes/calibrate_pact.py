@@ -35,8 +35,6 @@ Samples = Callable[[], Iterable[Sample]]
 _ELEMENTS_AT_ONCE = 1 << 24
 _SAMPLES_AT_ONCE = 16
 
-METHODS = ("mse", "octav", "percentile", "minmax")
-
 
 @dataclass(frozen=True, slots=True)
 class CalibratePact:

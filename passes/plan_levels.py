@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
+CLIP_METHODS = ("mse", "octav", "percentile", "minmax")
+"""How the scale of a group can be chosen; calibrate_pact does it."""
 _FULL = 8
 _NEVER_NEGATIVE = (ops.Sigmoid, ops.HardSigmoid, ops.Softplus)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from lowbitc.compiler.config import FILE_NAME, Config, read_config
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
-from lowbitc.passes import bin_weights, calibrate_pact
+from lowbitc.passes import bin_weights
+from lowbitc.passes.plan_levels import CLIP_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,7 +74,7 @@ def settle(  # noqa: PLR0913 - one a setting
     chosen_clip = clip or held.clip or "mse"
     settled_bits = held.bits_or(bits, DEFAULT_BITS)
     chosen_weights = weights or held.weights or _default_weights(settled_bits, source)
-    found += _one_of("clip", chosen_clip, calibrate_pact.METHODS)
+    found += _one_of("clip", chosen_clip, CLIP_METHODS)
     found += _one_of("weights", chosen_weights, WEIGHT_METHODS)
     if chosen_weights == FEEDBACK and source is None:
         found.append(

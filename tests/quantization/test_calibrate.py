@@ -11,7 +11,8 @@ from lowbitc.compiler.bits import parse_bits
 from lowbitc.compiler.diagnostics import CompileError, Severity
 from lowbitc.compiler.elements import I8, U4, U8
 from lowbitc.passes.calibrate_data_free import CalibrateDataFree
-from lowbitc.passes.calibrate_pact import METHODS, CalibratePact
+from lowbitc.passes.calibrate_pact import CalibratePact
+from lowbitc.passes.plan_levels import CLIP_METHODS
 from lowbitc.passes.propagate_moments import Moments, propagate
 from tests.quantization.networks import Builder, residual_network, samples
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CLIP_METHODS)
 def test_clips_do_not_depend_on_the_order_of_samples(method: str) -> None:
     graph, held = residual_network(), samples(8)
     bits = parse_bits("8/4/4")
