@@ -10,17 +10,31 @@
 #include "spatial.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#include <cpuid.h>
+
 #include "path_avx512.h"
 #define HAVE_X86 1
 #endif
 
+#ifdef HAVE_X86
+enum { CPU_AVX2 = 1, CPU_VNNI = 2 };
+
+/* What the CPU has and the operating system saves the registers of. */
+static int cpu_features(void) {
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) return 0; /* OSXSAVE */
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6) != 6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    const int avx2 = b >> 5 & 1, f = b >> 16 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1;
+    return (avx2 ? CPU_AVX2 : 0) | (avx2 && f && bw && vl && vnni && (low & 0xe6) == 0xe6 ? CPU_VNNI : 0);
+}
+#endif
+
 static const Path *find_path(const char *name) {
 #ifdef HAVE_X86
-    __builtin_cpu_init();
-    const int vnni = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && vnni_prepare();
-    if (vnni && (!*name || !strcmp(name, "avx512_vnni"))) return &vnni_path;
-    if (__builtin_cpu_supports("avx2") && (!*name || !strcmp(name, "avx2"))) return &avx2_path;
+    const int has = cpu_features();
+    if ((!*name || !strcmp(name, "avx512_vnni")) && has & CPU_VNNI && vnni_prepare()) return &vnni_path;
+    if ((!*name || !strcmp(name, "avx2")) && has & CPU_AVX2) return &avx2_path;
 #endif
     if (!*name || !strcmp(name, "generic")) return &generic_path;
     return NULL;
