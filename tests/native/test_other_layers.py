@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -284,3 +286,36 @@ def test_a_network_gives_the_same_on_every_path_batch_and_thread_count() -> None
             np.testing.assert_array_equal(plan.run([x], threads=threads)[0], expected)
         singles = [plan.run([x[i : i + 1]], threads=2)[0] for i in range(11)]
         np.testing.assert_array_equal(np.concatenate(singles), expected)
+
+
+def test_threads_that_share_a_plan_take_turns() -> None:
+    builder, shape = small_network(np.random.default_rng(6))
+    plan = builder.build()
+    batches = [random_levels(np.random.default_rng(i), (5, *shape), *FULL) for i in range(8)]
+    expected = [plan.run([x])[0] for x in batches]
+
+    def run(index: int) -> None:
+        np.testing.assert_array_equal(plan.run([batches[index]], threads=2)[0], expected[index])
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(run, [i % 8 for i in range(24)]))
+
+
+def test_wrong_arrays_are_refused_with_what_was_expected() -> None:
+    builder = PlanBuilder()
+    builder.output(builder.input((3, 4, 4)))
+    plan = builder.build()
+    with pytest.raises(ValueError, match=r"expected 2 frames of uint8 \(3, 4, 4\)"):
+        plan.run([np.zeros((2, 3, 4, 5), np.uint8)])
+    with pytest.raises(ValueError, match="found int8"):
+        plan.run([np.zeros((2, 3, 4, 4), np.int8)])
+    with pytest.raises(ValueError, match="at least one frame"):
+        plan.run([np.zeros((0, 3, 4, 4), np.uint8)])
+
+
+def test_sums_beyond_int32_are_refused() -> None:
+    builder = PlanBuilder()
+    x = builder.input((1 << 17, 1, 1))
+    builder.output(builder.dense(x, np.full((1, 1 << 17), 127, np.int8), Raw(), name="wide"))
+    with pytest.raises(ValueError, match=f"wide: sums from 0 to {255 * 127 * 2**17} exceed int32"):
+        builder.build()
