@@ -50,7 +50,8 @@ class Magnitudes:
 
     Piece i holds ``counts[i]`` values spread evenly over ``means[i]`` ± ``half_widths[i]``,
     which has the mean and the variance of the values of its bin. A bin of equal values is a
-    point of half width 0. No piece reaches past the largest magnitude.
+    point of half width 0. No piece reaches past the largest magnitude: one that would is
+    narrower, and has less variance than its values.
     """
 
     means: Float64
@@ -107,9 +108,11 @@ class Histogram:
     def mean_square(self) -> float:
         """Give E[x^2] over all finite values, zeros included; 0.0 when there are none."""
         total = 0.0
-        for side in (self.positive(), self.negative()):
-            squares = side.means * side.means + side.half_widths * side.half_widths / 3
-            total += float((side.counts * squares).sum())
+        for sign_bin in (0, _SIGN_BIN):
+            bins, edges, units = self._filled(sign_bin)
+            # The square of (edge + unit * offset), summed over a bin's values.
+            mixed = 2 * edges * self.offsets[bins] + units * self.squares[bins]
+            total += float((edges * edges * self.counts[bins] + units * mixed).sum())
         return total / max(self.count, 1)
 
     def rectified(self) -> Histogram:
@@ -121,15 +124,20 @@ class Histogram:
         low, high = max(self.minimum, 0.0), max(self.maximum, 0.0)
         return Histogram(counts, offsets, squares, low, high, self.nan_count, self.infinity_count)
 
-    def _side(self, sign_bin: int, largest: float) -> Magnitudes:
+    def _filled(self, sign_bin: int) -> tuple[npt.NDArray[np.intp], Float64, Float64]:
+        """Give one sign's bins that hold normal numbers, their edges, and offsets' unit in each."""
         half = slice(sign_bin + _FIRST_NORMAL, sign_bin + _FIRST_NON_FINITE)
         filled = np.flatnonzero(self.counts[half])
-        counts = self.counts[half][filled].astype(np.float64)
         bits = (filled + _FIRST_NORMAL).astype(np.uint32) << np.uint32(16)
         edges = bits.view(np.float32).astype(np.float64)
         units = np.ldexp(1.0, (bits >> np.uint32(23)).astype(np.int32) - 150)
-        offsets = self.offsets[half][filled] / counts
-        variances = np.maximum(self.squares[half][filled] / counts - offsets * offsets, 0.0)
+        return filled + half.start, edges, units
+
+    def _side(self, sign_bin: int, largest: float) -> Magnitudes:
+        bins, edges, units = self._filled(sign_bin)
+        counts = self.counts[bins].astype(np.float64)
+        offsets = self.offsets[bins] / counts
+        variances = np.maximum(self.squares[bins] / counts - offsets * offsets, 0.0)
         means = np.minimum(edges + units * offsets, largest)
         half_widths = np.minimum(units * np.sqrt(3 * variances), largest - means)
         return Magnitudes(means, half_widths, counts, largest)

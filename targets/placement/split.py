@@ -112,18 +112,17 @@ def _tile_counts(columns: int) -> Iterator[int]:
 
 
 def _part_counts(layer: Layer, memory: Memory, tiles: int) -> Iterator[int]:
-    """Yield the least number of input parts that fits; more would only add blocks."""
+    """Yield the least number of input parts that fits, and the next: it may hold more channels."""
     width = -(-layer.columns.outputs // tiles)
-    line = layer.activation_bytes(1, width)
-    if not line:
-        yield 1
+    # In bits: a channel's line rounded up to bytes would count more than packed lines take.
+    line = layer.held_rows * layer.columns.span(width) * layer.input_bits
+    depth = memory.activation_bytes * 8 // line if line else layer.inputs
+    if layer.weight:
+        room = max(memory.weight_bytes - layer.constant_bytes(1), 0)
+        depth = min(depth, room * 8 // (layer.taps * layer.weight.bits))
+    if not depth:
         return
-    needed = max(1, -(-layer.inputs * line // max(memory.activation_bytes, 1)))
-    row = layer.weight_bytes(1, layer.inputs)
-    room = memory.weight_bytes - layer.constant_bytes(1)
-    if room > 0 and row > room:
-        needed = max(needed, -(-row // room))
-    # Ranges as even as can be round up, and so do packed bits: one more part may be needed.
+    needed = -(-layer.inputs // depth)
     for parts in (needed, needed + 1):
         if parts <= layer.inputs and (parts == 1 or layer.groups == 1):
             yield parts

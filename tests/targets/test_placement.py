@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lowbitc.compiler.diagnostics import CompileError
@@ -86,6 +86,17 @@ def test_a_row_of_weights_that_is_too_long_is_cut_by_input_channels() -> None:
     memory=st.tuples(st.integers(1, 3000), st.integers(1, 2000)),
     bits=st.sampled_from([U4, U8]),
 )
+@example(
+    outputs=1,
+    inputs=17,
+    groups=2,
+    taps=1,
+    columns=1,
+    reach=5,
+    stride=1,
+    memory=(69, 128),
+    bits=U4,
+).via("17 lines of 60 bits, each rounded up to bytes, seemed not to fit their 128 bytes")
 def test_blocks_cover_a_layer_once_and_fit(
     outputs: int,
     inputs: int,
