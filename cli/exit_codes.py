@@ -26,6 +26,7 @@ _BY_CODE = {
     "LB731": ExitCode.WRONG_USE,
     "LB734": ExitCode.NOT_MEASURED,
     "LB735": ExitCode.NOT_MEASURED,
+    "LB736": ExitCode.NOT_MEASURED,
     "LB906": ExitCode.NOT_MEASURED,
     "LB907": ExitCode.BAD_INPUT,
 }

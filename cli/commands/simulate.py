@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 @options.limit_option()
 @options.threads_option()
 @click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="METRIC",
+    help="What to measure, as `lowbitc gate` spells it; repeatable. Top-1 and top-5 when left out.",
+)
+@click.option(
     "--outputs",
     type=options.FILE,
     metavar="OUT.npz",
@@ -38,6 +45,7 @@ def command(
     engine: str,
     limit: int | None,
     threads: int,
+    metrics: tuple[str, ...],
     outputs: Path | None,
 ) -> None:
     """Run a program on the simulated chip and measure it.
@@ -57,6 +65,7 @@ def command(
             engine=engine,
             limit=limit,
             threads=threads,
+            metrics=metrics,
             keep_outputs=outputs is not None,
             report=told,
         )

@@ -1,7 +1,8 @@
 """Catalogue of diagnostic codes, one file an area.
 
 LB1xx reading (LB19x running float graphs), LB2xx target rules, LB3xx calibration,
-LB4xx quantization (LB42x folding), LB5xx placement, LB6xx container, LB7xx data, LB9xx internal.
+LB4xx quantization (LB42x folding), LB5xx placement, LB6xx container, LB7xx data (LB74x running
+programs, LB75x the gate), LB9xx internal.
 """
 
 from __future__ import annotations

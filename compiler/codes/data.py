@@ -111,15 +111,17 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "LB733",
-        "Labels are not classes of the scores",
-        "The labels are no whole numbers within the number of scores, or not one a sample.",
+        "Labels are not what the metric measures",
+        "The labels have another shape, type or range than the metric needs: classes within the "
+        "number of scores, texts of the charset, boxes.",
         "An accuracy against wrong labels means nothing.",
-        "Check y, and that the model's first output holds the scores.",
+        "Check y, and that the output that is measured holds the scores; docs/gate.md says what "
+        "each metric reads.",
     ),
     Code(
         "LB734",
-        "The scores hold NaN",
-        "The program put out values that are not a number.",
+        "The network put out NaN or infinities",
+        "The program or the float model put out values that are not finite numbers.",
         "A NaN compares as neither right nor wrong; counting it would hide it.",
         "Look at the data and at the parts of the network on the CPU.",
     ),
@@ -129,5 +131,21 @@ CODES: tuple[Code, ...] = (
         "There were no labels, or no samples, that the metric could be measured on.",
         "A gate that measured nothing has not passed; its exit code is 4, never 0.",
         "Give data with labels in y.",
+    ),
+    Code(
+        "LB736",
+        "A metric cannot be measured on this data",
+        "The samples or the network do not have what the metric compares: one class alone, "
+        "outputs of another shape, no labelled box, a float model that always says the same.",
+        "A figure would come out, and it would mean nothing.",
+        "Give data that has what the message names, or another metric.",
+    ),
+    Code(
+        "LB739",
+        "A function of a metric cannot be used",
+        "package.module:function cannot be imported, fails, or gives something else than one "
+        "finite number a sample (a metric) or one array (a decoder).",
+        "What it gives is the measurement.",
+        "Run the function by itself on a batch first.",
     ),
 )

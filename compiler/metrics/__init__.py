@@ -1,1 +1,1 @@
-"""Measures of a program's outputs."""
+"""Measures of a network's outputs: rows a sample, merged in any order, then one figure."""

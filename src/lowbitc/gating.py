@@ -14,7 +14,9 @@ from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error, raise_errors
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.frontend import import_model
-from lowbitc.compiler.metrics.classification import Hits, count_hits
+from lowbitc.compiler.metrics.metric import Scored
+from lowbitc.compiler.metrics.naming import parse_metric
+from lowbitc.compiler.metrics.tally import Tally, tally
 from lowbitc.simulation import load, preprocess_of, simulate
 from lowbitc.targets.engines.registry import DEFAULT_ENGINE
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from lowbitc.targets.container import Json
     from lowbitc.targets.program.program import Program
 
-METRICS = ("top1", "top5")
 _BATCH = 32
 
 
@@ -75,12 +76,18 @@ def gate(  # noqa: PLR0913 - one argument a setting
     Raises CompileError LB731 for bounds that cannot be used, LB735 where nothing was measured:
     a gate that could not measure has not passed.
     """
-    raise_errors(_wrong_bounds(metric, minimum, reference, max_drop))
+    raise_errors(_wrong_bounds(minimum, reference, max_drop))
     held = load(program) if isinstance(program, (str, Path)) else program
-    found = simulate(held, data, engine=engine, limit=limit, threads=threads, report=report)
-    if metric not in found.metrics:
-        raise CompileError([_unmeasured(f"the data has no labels for {metric}")])
-    value = found.metrics[metric]
+    found = simulate(
+        held,
+        data,
+        engine=engine,
+        limit=limit,
+        threads=threads,
+        metrics=(metric,),
+        report=report,
+    )
+    value = found.metrics[parse_metric(metric).name]
     exact = None
     if reference is not None:
         exact = _float_metric(held, Path(reference), data, metric, found.samples, threads)
@@ -94,10 +101,8 @@ def gate(  # noqa: PLR0913 - one argument a setting
 
 
 def _wrong_bounds(
-    metric: str, minimum: float | None, reference: str | Path | None, max_drop: float | None
+    minimum: float | None, reference: str | Path | None, max_drop: float | None
 ) -> Iterator[Diagnostic]:
-    if metric not in METRICS:
-        yield error("LB731", "unknown metric", found=metric, allowed=", ".join(METRICS))
     for name, bound in (("--min", minimum), ("--max-drop", max_drop)):
         if bound is not None and (math.isnan(bound) or not 0 <= bound <= 1):
             yield error(
@@ -141,17 +146,16 @@ def _float_metric(
     graph = import_model(model, shapes=shapes).graph
     session = FloatSession(graph, threads=threads, fast=True)
     dataset = open_dataset(data, input_specs(graph), preprocess_of(program))
-    hits = Hits()
+    measure, found = parse_metric(metric), Tally()
     for batch in dataset.batches(_BATCH):
-        part = batch.first(samples - hits.count)
+        part = batch.first(samples - found.samples)
         if part.labels is None or part.size == 0:
             break
         feeds = {
             name: np.reshape(array, (-1, *graph.shape(name)[1:]))
             for name, array in part.inputs.items()
         }
-        scores = session.run(feeds)[graph.outputs[0]]
-        hits += count_hits(np.reshape(np.asarray(scores), (part.size, -1)), part.labels)
-    if hits.count != samples:
-        raise CompileError([_unmeasured(f"float ran on {hits.count} of {samples} samples")])
-    return hits.rates()[metric]
+        found += tally(measure, Scored(session.arrays(feeds), part.labels))
+    if found.samples != samples:
+        raise CompileError([_unmeasured(f"float ran on {found.samples} of {samples} samples")])
+    return measure.value(found.rows())

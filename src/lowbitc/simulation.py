@@ -13,7 +13,9 @@ from lowbitc.compilation import silent
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.datasets.preprocess import Preprocess
 from lowbitc.compiler.datasets.stream import InputSpec
-from lowbitc.compiler.metrics.classification import Hits, count_hits
+from lowbitc.compiler.metrics.metric import Scored, matrix
+from lowbitc.compiler.metrics.naming import default_metrics, parse_metrics
+from lowbitc.compiler.metrics.tally import Tally, tally
 from lowbitc.targets.cost import Cost, LayerCost, estimate_cost
 from lowbitc.targets.engines.events import Counts
 from lowbitc.targets.engines.registry import DEFAULT_ENGINE
@@ -71,34 +73,41 @@ def load(path: str | Path) -> Program:
     return load_program(path)
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - one argument a setting
     program: Program | str | Path,
     data: DataSource,
     *,
     engine: str = DEFAULT_ENGINE,
     limit: int | None = None,
     threads: int = 0,
+    metrics: Sequence[str] = (),
     keep_outputs: bool = False,
     report: Report = silent,
 ) -> Simulation:
     """Run a program on a data set, or on its first ``limit`` samples.
 
-    Accuracy is measured when the data has labels; the first output holds the scores. Raises
-    CompileError LB7xx when data and program do not belong together.
+    ``metrics`` are spelled as in docs/gate.md; where none is asked for and the data has labels, it
+    is top-1 and top-5 of the first output. Raises CompileError LB7xx when data and program do not
+    belong together.
     """
+    measured = parse_metrics(metrics)
     held = load_program(program) if isinstance(program, (str, Path)) else program
     specs = [InputSpec(p.name, p.shape or (), p.element) for p in held.inputs]
     dataset = open_dataset(data, specs, preprocess_of(held))
     simulator = Simulator(held, engine, threads=threads)
     wanted = len(dataset) if limit is None else min(limit, len(dataset))
-    counts, hits, seconds, done = Counts(), Hits(), 0.0, 0
+    counts, seconds, done = Counts(), 0.0, 0
+    tallies: dict[str, Tally] = {}
     kept: list[Mapping[str, Array]] = []
     for batch in _limited(dataset.batches(simulator.batch), wanted):
         start = time.perf_counter()
         outputs = simulator.run(batch.inputs, counts=counts)
         seconds += time.perf_counter() - start
-        if batch.labels is not None:
-            hits += count_hits(outputs[held.outputs[0].name], batch.labels)
+        if not metrics and batch.labels is not None:
+            measured = default_metrics(matrix(outputs[held.outputs[0].name]).shape[-1])
+        scored = Scored(outputs, batch.labels)
+        for metric in measured:
+            tallies[metric.name] = tallies.get(metric.name, Tally()) + tally(metric, scored)
         if keep_outputs:
             kept.append(outputs)
         done += batch.size
@@ -109,7 +118,7 @@ def simulate(
     events = sum(layer.events for layer in counts.layers.values())
     return Simulation(
         samples=wanted,
-        metrics=hits.rates(),
+        metrics={m.name: m.value(tallies[m.name].rows()) for m in measured},
         engine=engine,
         throughput=wanted / seconds if seconds else 0.0,
         device=device_shares(held),

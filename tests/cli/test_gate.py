@@ -53,15 +53,15 @@ def test_a_floor_that_is_not_met_fails_with_1_and_says_so(digits: Path) -> None:
 
 
 def test_labels_shifted_by_one_do_not_pass(digits: Path, tmp_path: Path) -> None:
-    held = np.load(digits / "digits.test.npz")
-    np.savez(tmp_path / "shifted.npz", x=held["x"], y=(held["y"] + 1) % 10)
+    with np.load(digits / "digits.test.npz") as held:
+        np.savez(tmp_path / "shifted.npz", x=held["x"], y=(held["y"] + 1) % 10)
     verdict = gate(digits / "digits.lbc", tmp_path / "shifted.npz", minimum=0.5)
     assert not verdict.passed
 
 
 def test_data_without_labels_could_not_be_measured(digits: Path, tmp_path: Path) -> None:
-    held = np.load(digits / "digits.test.npz")
-    np.savez(tmp_path / "unlabeled.npz", x=held["x"])
+    with np.load(digits / "digits.test.npz") as held:
+        np.savez(tmp_path / "unlabeled.npz", x=held["x"])
     data = str(tmp_path / "unlabeled.npz")
     program = str(digits / "digits.lbc")
     result = CliRunner().invoke(command, ["gate", program, "--data", data, "--min", "0.1"])
