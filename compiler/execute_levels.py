@@ -24,7 +24,7 @@ from lowbitc.compiler.numerics import spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lowbitc.compiler.elements import Array, Float32, Int32, Int64
+    from lowbitc.compiler.elements import Array, Float32, Float64, Int32, Int64
     from lowbitc.compiler.ir.node import Node
 
 EXACT_IN_FLOAT32 = 1 << 24
@@ -74,6 +74,15 @@ class LevelSession:
         if len(parts) == 1:
             return parts[0]
         return parts[0].astype(np.int64) * _HALF + parts[1].astype(np.int64)
+
+    def fractional_sums(self, node: quantized.StagedNode, x: Array) -> Float64:
+        """Return the sums for inputs between levels, as exact as float32 kernels are."""
+        sessions = self._session(node.name, lambda: self._load(node))
+        feeds = {"x": np.asarray(x, np.float32)}
+        parts = [np.asarray(s.arrays(feeds)["y"], np.float64) for s in sessions]
+        if isinstance(node, quantized.QAveragePool):
+            return parts[0] * float(np.prod(node.kernel))
+        return parts[0] if len(parts) == 1 else parts[0] * _HALF + parts[1]
 
     # --- kernels ---------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from lowbitc.passes.chains import WEIGHTED, first_layers, on_device
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lowbitc.compiler.elements import Array, Float64, Int8
+    from lowbitc.compiler.elements import Array, Float64
     from lowbitc.compiler.ir.node import Node
 
 METHODS = ("mse", "sawb")
@@ -86,7 +86,7 @@ def bin_rows(rows: Float64, width: int, method: str) -> WeightFit:
     return fit_best_alphabet(rows, width)
 
 
-def channel_rows(node: Node, weights: Array) -> tuple[Float64, Callable[[Int8], Int8]]:
+def channel_rows(node: Node, weights: Array) -> tuple[Float64, Callable[[Array], Array]]:
     """Return weights as rows [O, K], and the function that puts rows back into the layout."""
     if not isinstance(node, ops.ConvTranspose):
         shape = weights.shape
@@ -97,7 +97,7 @@ def channel_rows(node: Node, weights: Array) -> tuple[Float64, Callable[[Int8], 
     moved = np.moveaxis(split, 2, 1)
     rows = moved.reshape(groups * per_group, -1).astype(np.float64)
 
-    def restore(levels: Int8) -> Int8:
+    def restore(levels: Array) -> Array:
         back = np.moveaxis(levels.reshape(moved.shape), 1, 2)
         return np.ascontiguousarray(back.reshape(weights.shape))
 

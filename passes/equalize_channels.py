@@ -146,6 +146,7 @@ class _Edit:
         self.nodes: dict[str, Node] = {n.name: n for n in graph.nodes}
         self.constants = dict(graph.constants)
         self.types = dict(graph.types)
+        self.gains = dict(graph.gains)
 
     def rescale(self, chain: Chain, readers: tuple[Reader, ...], factors: Float64) -> None:
         graph = self.graph
@@ -171,12 +172,21 @@ class _Edit:
                 outputs=clip.outputs,
                 sources=clip.sources,
             )
+        self._note(chain.output, inverse)
         for reader in readers:
             node = self.nodes[reader.node.name]
             weights = self._read(node, np.repeat(factors, reader.repeat))
             self.nodes[node.name] = dataclasses.replace(
                 node, inputs=(node.inputs[0], weights, *node.inputs[2:])
             )
+
+    def _note(self, value: str, gains: Float64) -> None:
+        """Keep what a value's channels are multiplied by, and those of what it moves into."""
+        shape = self.graph.shape(value)
+        self.gains[value] = tuple(np.repeat(gains, shape[1] // gains.size).tolist())
+        for node in self.graph.consumers().get(value, []):
+            if not isinstance(node, WEIGHTED):
+                self._note(node.outputs[0], gains)
 
     def _read(self, node: Node, factors: Float64) -> str:
         """Multiply the weights of a node by a factor for each channel that it reads."""
@@ -209,4 +219,5 @@ class _Edit:
 
     def done(self) -> Graph:
         nodes = tuple(self.nodes[node.name] for node in self.graph.nodes)
-        return self.graph.replace(nodes=nodes, constants=self.constants, types=self.types).pruned()
+        changed = {"constants": self.constants, "types": self.types, "gains": self.gains}
+        return self.graph.replace(nodes=nodes, **changed).pruned()

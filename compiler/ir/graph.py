@@ -59,6 +59,10 @@ def _reasons() -> dict[str, str]:
     return {}
 
 
+def _gains() -> dict[str, tuple[float, ...]]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """A network; passes make new graphs and never change one.
@@ -66,7 +70,8 @@ class Graph:
     ``opset`` and ``domains`` (other domains and their versions) are those that host operators were
     written for. ``types`` holds a type for every value and constant. ``clips`` says how activations
     are to be quantized; ``host_reasons`` says, by node name, why a node stays on the CPU (it does
-    when it is a key). ``regions`` are in the order of execution.
+    when it is a key). ``regions`` are in the order of execution. ``gains`` are, by value, what its
+    channels (axis 1) were multiplied by: the value is the user's tensor times its gains.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Graph:
     clips: Mapping[str, Clip] = field(default_factory=_clips)
     host_reasons: Mapping[str, str] = field(default_factory=_reasons)
     regions: tuple[Region, ...] = ()
+    gains: Mapping[str, tuple[float, ...]] = field(default_factory=_gains)
 
     def tensor(self, value: str) -> TensorType:
         """Return the type of a value that is a tensor; unknown values have unknown rank."""
@@ -115,7 +121,7 @@ class Graph:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def pruned(self) -> Graph:
-        """Drop nodes whose outputs nothing needs, and constants, types and clips of no value."""
+        """Drop nodes whose outputs nothing needs, and all that is held of values that are gone."""
         needed = set(self.outputs)
         kept: list[Node] = []
         for node in reversed(self.nodes):
@@ -129,6 +135,7 @@ class Graph:
             constants={k: v for k, v in self.constants.items() if k in live},
             types={k: v for k, v in self.types.items() if k in live},
             clips={k: v for k, v in self.clips.items() if k in live},
+            gains={k: v for k, v in self.gains.items() if k in live},
             host_reasons={
                 k: v for k, v in self.host_reasons.items() if k in {n.name for n in kept}
             },

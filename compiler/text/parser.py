@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 _Choice = TypeVar("_Choice", Stage, Where)
+_Item = TypeVar("_Item")
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class _Parts:
     types: dict[str, ValueType] = field(default_factory=dict[str, ValueType])
     constants: dict[str, Array] = field(default_factory=dict[str, "Array"])
     clips: dict[str, Clip] = field(default_factory=dict[str, Clip])
+    gains: dict[str, tuple[float, ...]] = field(default_factory=dict[str, "tuple[float, ...]"])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
     regions: list[Region] = field(default_factory=list[Region])
 
@@ -68,6 +70,7 @@ def parse_graph(text: str) -> Graph:
         domains=tuple(parts.domains),
         stage=parts.stage,
         clips=parts.clips,
+        gains=parts.gains,
         host_reasons=parts.reasons,
         regions=tuple(parts.regions),
     )
@@ -118,6 +121,7 @@ def _parse_statement(scanner: Scanner, block: Sequence[str], parts: _Parts) -> N
             "input": lambda s, p: p.inputs.append(_typed(s, p)),
             "output": lambda s, p: p.outputs.append(s.value()),
             "clip": _clip,
+            "gain": _gain,
             "host": _host,
             "region": _region,
             "type": _type,
@@ -177,8 +181,8 @@ def _type(scanner: Scanner, parts: _Parts) -> None:
     parts.types[value] = parse_type(scanner)
 
 
-def _names(scanner: Scanner, last: str, read: Callable[[], str]) -> tuple[str, ...]:
-    found: list[str] = []
+def _listed(scanner: Scanner, last: str, read: Callable[[], _Item]) -> tuple[_Item, ...]:
+    found: list[_Item] = []
     while not scanner.skip(last):
         if found:
             scanner.expect(",")
@@ -187,14 +191,14 @@ def _names(scanner: Scanner, last: str, read: Callable[[], str]) -> tuple[str, .
 
 
 def _node(scanner: Scanner, parts: _Parts) -> None:
-    outputs = _names(scanner, "=", lambda: _typed(scanner, parts))
+    outputs = _listed(scanner, "=", lambda: _typed(scanner, parts))
     word = scanner.word("an operator")
     operator = operators().get(word)
     if operator is None:
         raise MalformedTextError("an operator", repr(word))
     name = scanner.string()
     scanner.expect("(")
-    inputs = _names(scanner, ")", scanner.value)
+    inputs = _listed(scanner, ")", scanner.value)
     attributes = parse_attributes(scanner, operator)
     scanner.expect("from")
     scanner.expect("[")
@@ -218,6 +222,13 @@ def _clip(scanner: Scanner, parts: _Parts) -> None:
     parts.clips[value] = Clip(levels, scale, scanner.integer() if scanner.skip("zero") else 0)
 
 
+def _gain(scanner: Scanner, parts: _Parts) -> None:
+    value = scanner.value()
+    scanner.expect(":")
+    scanner.expect("[")
+    parts.gains[value] = _listed(scanner, "]", scanner.number)
+
+
 def _host(scanner: Scanner, parts: _Parts) -> None:
     name = scanner.string()
     scanner.expect(":")
@@ -227,7 +238,7 @@ def _host(scanner: Scanner, parts: _Parts) -> None:
 def _region(scanner: Scanner, parts: _Parts) -> None:
     where = _member(scanner, Where)
     scanner.expect("[")
-    parts.regions.append(Region(where, _names(scanner, "]", scanner.string)))
+    parts.regions.append(Region(where, _listed(scanner, "]", scanner.string)))
 
 
 def _constant(scanner: Scanner, block: Sequence[str], parts: _Parts) -> None:

@@ -44,6 +44,8 @@ def _lines(graph: Graph, *, elide: bool) -> Iterator[str]:
     for value, clip in graph.clips.items():
         spelled = f"clip {spell_value(value)} : {spell_element(clip.element)} * {clip.scale!r}"
         yield f"{spelled} zero {clip.zero}" if clip.zero else spelled
+    for value, gains in graph.gains.items():
+        yield f"gain {spell_value(value)} : [{_listed(repr(gain) for gain in gains)}]"
     for name, reason in graph.host_reasons.items():
         yield f"host {quote(name)} : {quote(reason)}"
     for region in graph.regions:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.onnx_session import Value
     from lowbitc.targets.engines.events import Counts
+    from lowbitc.targets.engines.registry import EngineMaker
     from lowbitc.targets.program.program import Port, Program
 
     Observer = Callable[[int, Mapping[str, Array], Mapping[str, Array]], None]
@@ -41,14 +42,22 @@ _WHERE = "the data"
 class Simulator:
     """A program that is ready to run any number of times; sessions and kernels are made once."""
 
-    def __init__(self, program: Program, engine: str = DEFAULT_ENGINE, *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        program: Program,
+        engine: str = DEFAULT_ENGINE,
+        *,
+        threads: int = 0,
+        maker: EngineMaker | None = None,
+    ) -> None:
         """Prepare every step for ``threads`` threads (0: all cores).
 
-        Raises CompileError LB740 for an unknown engine, LB191 where ONNX Runtime refuses a piece.
+        ``maker`` runs launches in place of the engine, to look into them. Raises CompileError
+        LB740 for an unknown engine, LB191 where ONNX Runtime refuses a piece.
         """
         self.program = program
         self.engine = engine
-        make = engine_maker(engine)
+        make = engine_maker(engine) if maker is None else maker
         self._steps = tuple(
             make(step.graph, threads)
             if isinstance(step, Launch)

@@ -20,6 +20,7 @@ from lowbitc.targets.program.codec import encode
 from lowbitc.targets.program.image import Image
 from lowbitc.targets.program.program import HostNode, Port
 from lowbitc.targets.program.records import (
+    GAINS_SECTION,
     SCALES_SECTION,
     VALUES_SECTION,
     HostRecord,
@@ -164,7 +165,7 @@ def _value(graph: Graph, value: str) -> ValueRecord:
 
 
 def _constants(graph: Graph, steps: Iterable[_Step]) -> Iterator[Section]:
-    """Yield the sections of constant values that cross borders, and of scales by channel."""
+    """Yield the sections of constants that cross borders, of scales by channel, and of gains."""
     launches = [step for step in steps if step.region.where is Where.DEVICE]
     crossing = {v for step in launches for v in step.inputs()} | set(graph.outputs)
     values = {v: graph.constants[v] for v in sorted(crossing) if v in graph.constants}
@@ -178,6 +179,9 @@ def _constants(graph: Graph, steps: Iterable[_Step]) -> Iterator[Section]:
                 scales[record.name] = np.asarray(held.scale, np.float64)
     if scales:
         yield Section(SectionType.CONSTANTS, SCALES_SECTION, encode_arrays(scales))
+    if graph.gains:
+        gains = {v: np.asarray(held, np.float64) for v, held in graph.gains.items()}
+        yield Section(SectionType.CONSTANTS, GAINS_SECTION, encode_arrays(gains))
 
 
 def _images(graph: Graph, placement: Placement) -> Iterator[Section]:

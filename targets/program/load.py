@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error, raise_errors
 from lowbitc.compiler.ir.quantized import DEVICE_OPS
 from lowbitc.targets.container import SectionType, decode_arrays, read_container
@@ -21,6 +23,7 @@ from lowbitc.targets.program.program import (
     Step,
 )
 from lowbitc.targets.program.records import (
+    GAINS_SECTION,
     SCALES_SECTION,
     VALUES_SECTION,
     HostRecord,
@@ -114,6 +117,7 @@ class _Loader:
             options=cast("Mapping[str, Json]", manifest.options),
             preprocess=cast("Mapping[str, Json] | None", manifest.preprocess),
             container=self.container,
+            gains=self._gains(),
         )
 
     # --- sections --------------------------------------------------------------------------------
@@ -121,6 +125,16 @@ class _Loader:
     def _arrays(self, number: int) -> Mapping[str, Array]:
         section = self.container.find(SectionType.CONSTANTS, number)
         return {} if section is None else decode_arrays(section.data)
+
+    def _gains(self) -> Mapping[str, Array]:
+        """Return the gains; a value without any is the user's tensor as it is."""
+        gains = self._arrays(GAINS_SECTION)
+        for name, array in gains.items():
+            floats = np.asarray(array, np.float64) if array.dtype.kind == "f" else np.zeros(1)
+            if floats.ndim != 1 or not np.all(np.isfinite(floats) & (floats > 0)):
+                self.found.append(refuse("LB619", f"the gains of {name} are not positive numbers"))
+        raise_errors(self.found)
+        return gains
 
     def _images(self) -> list[Image]:
         sections = self.container.of_kind(SectionType.NP_IMAGE)

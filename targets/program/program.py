@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lowbitc.targets.container import container_digest, write_container
@@ -98,7 +98,9 @@ class Program:
     """All that runs a model. Engines read nothing else.
 
     ``options`` is what the compiler was asked for; ``preprocess`` how images become inputs.
-    ``constants`` are outputs and inputs of launches that depend on no input.
+    ``constants`` are outputs and inputs of launches that depend on no input. ``gains`` are, by the
+    user's tensor, what its channels (axis 1) are multiplied by in the program; no engine reads
+    them.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Program:
     options: Mapping[str, Json]
     preprocess: Mapping[str, Json] | None
     container: Container
+    gains: Mapping[str, Array] = field(default_factory=dict[str, "Array"])
 
     @property
     def manifest(self) -> Mapping[str, Json]:
