@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 _FIXED_POINT = 1 << 16
+_NEAR = 4
+"""Share of a table, as one in so many entries, that its slope at an end is taken from."""
 _PARTS = {q.Stage.REQUANTIZE: 5, q.Stage.ACCUMULATOR: 1}
 """Constants of an output stage, without its table."""
 
@@ -73,9 +75,10 @@ def _(node: q.StagedNode, session: LevelSession, inputs: list[Array]) -> Array:
         return np.asarray(sums + bias, np.float32)
     multiplier, shift, low, high = rest
     scaled = (sums + bias) * np.ldexp(multiplier, -shift.astype(np.int32))
+    levels = np.clip(np.floor(scaled + 0.5), low, high).astype(np.int64)
     if node.middle is None:
-        return np.clip(np.floor(scaled + 0.5), low, high).astype(element.dtype)
-    return _between(np.clip(scaled, low, high), constants[-1], node.middle, element)
+        return levels.astype(element.dtype)
+    return spec.look_up(levels, constants[-1], node.middle).astype(element.dtype)
 
 
 @_run.register(q.QMaxPool)
@@ -101,10 +104,18 @@ def _(node: q.QTable, session: LevelSession, inputs: list[Array]) -> Array:
 
 
 def _between(levels: Float64, table: Array, source: LevelType, element: LevelType) -> Array:
-    """Interpolate between the entries of a table, and round as the entries were."""
+    """Interpolate between the entries of a table, and round as the entries were.
+
+    Beyond the ends it goes on as it does near them: what lies there was cut by the layer that
+    made the levels, and is its error alone.
+    """
     entries = _wide(table)
-    found = np.interp(levels - source.minimum, np.arange(entries.size), entries)
-    return np.floor(found + 0.5).astype(element.dtype)
+    at, last = levels - source.minimum, entries.size - 1
+    near = max(1, entries.size // _NEAR)
+    found = np.interp(at, np.arange(entries.size), entries)
+    found += np.minimum(at, 0) * (entries[near] - entries[0]) / near
+    found += np.maximum(at - last, 0) * (entries[last] - entries[last - near]) / near
+    return np.clip(np.floor(found + 0.5), element.minimum, element.maximum).astype(element.dtype)
 
 
 def _wide(array: Array) -> Float64:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lowbitc.compiler.codes import (
     calibration,
+    comparison,
     container,
     data,
     execution,
@@ -34,6 +35,7 @@ _AREAS = (
     program,
     data,
     simulation,
+    comparison,
     folding,
     internal,
 )

@@ -135,7 +135,6 @@ class Graph:
             constants={k: v for k, v in self.constants.items() if k in live},
             types={k: v for k, v in self.types.items() if k in live},
             clips={k: v for k, v in self.clips.items() if k in live},
-            gains={k: v for k, v in self.gains.items() if k in live},
             host_reasons={
                 k: v for k, v in self.host_reasons.items() if k in {n.name for n in kept}
             },

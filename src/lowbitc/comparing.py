@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array, Float32
     from lowbitc.compiler.statistics.histogram import Histogram
     from lowbitc.matching import Layer, Match
+    from lowbitc.targets.container import Json
     from lowbitc.targets.program.program import Program
 
 DEFAULT_LIMIT = 128
 DEFAULT_LEFT_OUT = 16
 BAD_DB = 6.0
 """A layer that loses this much more than its bits allow is bad: one bit of resolution."""
+_TELLING_DB = 3.0
 _BATCH_BYTES = 1 << 28
 _MOST_AT_ONCE = 16
 
@@ -78,7 +80,7 @@ class ComparedLayer:
     @property
     def excess_db(self) -> float:
         """The largest excess of its parts."""
-        return self.errors.parts[0].excess_db if self.errors.parts else 0.0
+        return max((part.excess_db for part in self.errors.parts), default=0.0)
 
     @property
     def bad(self) -> bool:
@@ -88,7 +90,20 @@ class ComparedLayer:
     @property
     def cause(self) -> str:
         """What is off, in words; empty where nothing is."""
-        return self.errors.parts[0].what if self.bad else ""
+        if not self.bad:
+            return ""
+        # Parts stand from the most telling one to the least: a bad clip spoils the whole layer.
+        near = self.excess_db - _TELLING_DB
+        return next(part.what for part in self.errors.parts if part.excess_db >= near)
+
+    def as_json(self) -> dict[str, Json]:
+        """Return plain dictionaries, lists, numbers and texts."""
+        held = dataclasses.asdict(self)
+        errors = held.pop("errors")
+        errors["parts"] = list(errors["parts"])
+        held["sources"] = [dataclasses.asdict(source) for source in self.sources]
+        verdict = {"excess_db": self.excess_db, "bad": self.bad, "cause": self.cause}
+        return {**held, **errors, **verdict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +124,18 @@ class Comparison:
     def first_bad(self) -> ComparedLayer | None:
         """The first layer, in the order of running, that is bad by itself."""
         return next((layer for layer in self.layers if layer.bad), None)
+
+    def as_json(self) -> dict[str, Json]:
+        """Return plain dictionaries, lists, numbers and texts."""
+        first = self.first_bad
+        return {
+            "samples": self.samples,
+            "left_out_samples": self.left_out_samples,
+            "output": dataclasses.asdict(self.output),
+            "first_bad": None if first is None else first.name,
+            "ranking": [layer.name for layer in self.ranking],
+            "layers": [layer.as_json() for layer in self.layers],
+        }
 
 
 def compare(

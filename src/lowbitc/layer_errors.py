@@ -69,7 +69,11 @@ class ClipUse:
 
 @dataclass(frozen=True, slots=True)
 class LayerErrors:
-    """All that was measured of a layer, but for what leaving it out changes."""
+    """All that was measured of a layer, but for what leaving it out changes.
+
+    ``parts`` are the clip of its output, its weights and the layer as a whole, as far as it has
+    them; ``expected_db`` is what the local ratio of signal to error could be.
+    """
 
     local: ErrorFigures
     accumulated: ErrorFigures
@@ -253,7 +257,7 @@ class LayerMeter:
             local=self.local.figures(),
             accumulated=self.seen.figures(),
             expected_db=decibels(power, least),
-            parts=tuple(sorted(parts, key=lambda part: -part.excess_db)),
+            parts=tuple(parts),
             use=use,
         )
 
@@ -313,7 +317,7 @@ def _without_means(found: Float32, exact: Array) -> Float32:
     if found.ndim <= 2:  # noqa: PLR2004 - frames and channels alone
         return found
     places = tuple(range(2, found.ndim))
-    gap = (found - exact).mean(axis=places, keepdims=True, dtype=np.float64)
+    gap = (found - np.asarray(exact, np.float32)).mean(axis=places, keepdims=True, dtype=np.float64)
     return np.asarray(found - gap, np.float32)
 
 

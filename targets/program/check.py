@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_ELEMENTS = 1 << 30
 _WIDTHS = (1, 2, 4, 8)
+_LEAST_SCALE = float(np.finfo(np.float32).smallest_subnormal)
+_MOST_SCALE = float(np.finfo(np.float32).max)
 _PLANE = (3, 4)
 """Ranks of a sequence and of an image."""
 _MOVES = (q.QReshape, q.QTranspose, q.QSlice, q.QUpsample, q.QPad, q.QMaxPool)
@@ -36,8 +38,8 @@ def check_value(name: str, held: TensorType) -> Iterator[str]:
         yield f"{name} has the shape {held.dims}"
     elif math.prod(held.dims) > MAX_ELEMENTS:
         yield f"{name} has {math.prod(held.dims)} elements, more than {MAX_ELEMENTS}"
-    if any(not (math.isfinite(s) and s > 0) for s in held.scale):
-        yield f"{name} has a scale that is not positive and finite"
+    if any(not _LEAST_SCALE <= s <= _MOST_SCALE for s in held.scale):
+        yield f"{name} has a scale that is not positive and finite in float32"
     if isinstance(held.element, LevelType) and not held.scale:
         yield f"{name} holds levels and has no scale"
 

@@ -82,3 +82,16 @@ def test_activations_of_eight_bits_are_left_alone() -> None:
     graph = uneven()
     wide = EqualizeChannels(samples, parse_bits("8/2/8"))
     assert wide.run(graph).graph is graph
+
+
+@pytest.mark.parametrize("graph", [uneven(), residual_network()])
+def test_the_gains_say_what_values_were_multiplied_by(graph: Graph) -> None:
+    after = step(graph).run(graph).graph
+    x = {"x": np.random.default_rng(5).normal(size=(2, 3, 12, 12)).astype(np.float32)}
+    values = tuple(after.gains)
+    assert values
+    before, found = (FloatSession(g, values, threads=1).arrays(x) for g in (graph, after))
+    for value in values:
+        gains = np.asarray(after.gains[value]).reshape(1, -1, *(1,) * (before[value].ndim - 2))
+        wanted = np.asarray(before[value], np.float64) * gains
+        assert np.allclose(np.asarray(found[value], np.float64), wanted, atol=1e-4)

@@ -6,13 +6,14 @@ import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto
 
 from lowbitc.compiler.diagnostics import CompileError
-from lowbitc.targets.container import Container, Section, SectionType
+from lowbitc.targets.container import Container, Section, SectionType, encode_arrays
 from lowbitc.targets.engines.simulator import Simulator
 from lowbitc.targets.placement.place import place
 from lowbitc.targets.program import Program, program_of
@@ -21,6 +22,8 @@ from tests.program.graphs import MESH, ORIGIN, every_operator, inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lowbitc.compiler.elements import Array
 
 Manifest = dict[str, Any]
 _CODES = ("LB60", "LB61", "LB19", "LB72", "LB74")
@@ -183,3 +186,10 @@ def test_processors_of_a_layer_that_overlap_are_refused() -> None:
     content[20:24] = (1).to_bytes(4, "little")
     sections[images[0]] = Section(SectionType.NP_IMAGE, 0, bytes(content))
     assert refused(Container(good().manifest, tuple(sections))) == "LB616"
+
+
+@pytest.mark.parametrize("gains", [np.zeros(8), np.ones((2, 4)), np.ones(8, np.int64)])
+def test_gains_that_are_no_positive_numbers_are_refused(gains: Array) -> None:
+    whole = good()
+    section = Section(SectionType.CONSTANTS, 2, encode_arrays({"x": gains}))
+    assert refused(Container(whole.manifest, (*whole.sections, section))) == "LB619"

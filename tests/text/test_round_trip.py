@@ -107,6 +107,7 @@ def _graphs(draw: st.DrawFn) -> Graph:
                 _NAMES, st.builds(Clip, _LEVELS, _FLOATS, st.integers(-200, 200)), max_size=2
             )
         ),
+        gains=draw(st.dictionaries(_NAMES, st.lists(_FLOATS, max_size=3).map(tuple), max_size=2)),
         host_reasons=draw(st.dictionaries(_NAMES, _NAMES, max_size=2)),
         regions=(Region(Where.HOST, tuple(names)), Region(Where.DEVICE, ())),
     )
@@ -156,6 +157,7 @@ def test_every_field_of_a_graph_is_printed() -> None:
         clips={"x": Clip(I32, 0.5)},
         host_reasons={"r": "because"},
         regions=(Region(Where.HOST, ("r",)),),
+        gains={"x": (0.5, 2.0)},
     )
     empty = Graph(name="", inputs=(), outputs=(), nodes=(), opset=1)
     for field in dataclasses.fields(Graph):

@@ -1,0 +1,100 @@
+"""``lowbitc compare``: which layer is to blame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lowbitc.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("compare")
+@options.model_argument()
+@options.program_argument()
+@options.data_option()
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Compare on the first N samples.",
+)
+@click.option(
+    "--left-out",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="On the first N samples, run once more for each layer with that layer exact.",
+)
+@click.option(
+    "--suggest",
+    type=options.FILE,
+    metavar="OUT.toml",
+    help="Write the lowbitc.toml that the comparison suggests.",
+)
+@click.option(
+    "--calib",
+    metavar="DATA",
+    help="With --suggest, compile with it on these samples, and say what it buys.",
+)
+@options.threads_option()
+@options.format_option()
+def command(  # noqa: PLR0913 - one a setting
+    model: Path,
+    program: Path,
+    *,
+    data: str,
+    limit: int,
+    left_out: int,
+    suggest: Path | None,
+    calib: str | None,
+    threads: int,
+) -> None:
+    """Say which layer of a program is to blame for what it loses.
+
+    Each layer is run on the float network's values, and judged by what its bits could give; and
+    the program is run with one layer after the other exact. Layers are named as in the model.
+    """
+    from lowbitc.cli import present, settings
+    from lowbitc.cli.compared import show_bought, show_comparison
+    from lowbitc.cli.progress import progress
+    from lowbitc.comparing import compare
+    from lowbitc.simulation import load
+    from lowbitc.suggesting import measure_suggestion
+    from lowbitc.suggesting import suggest as suggest_settings
+
+    if calib is not None and suggest is None:
+        raise click.UsageError("--calib measures a suggestion: it needs --suggest OUT.toml")
+    held = load(program)
+    with progress() as told:
+        found = compare(
+            model, held, data, limit=limit, left_out=left_out, threads=threads, report=told
+        )
+        result = found.as_json()
+        bought = None
+        if suggest is not None:
+            suggestion = suggest_settings(found, held)
+            suggest.write_text(suggestion.text(), encoding="utf-8")
+            result["suggestion"] = {
+                "file": suggest.as_posix(),
+                "changes": list(suggestion.changes),
+            }
+            if calib is not None:
+                bought = measure_suggestion(
+                    *(model, held, suggest, data, calib, found), threads=threads, report=told
+                )
+                result["bought"] = bought.as_json()
+    if settings.current().format == "json":
+        present.show_json(result)
+        return
+    show_comparison(found)
+    if suggest is not None:
+        click.echo(f"\nsuggested settings: {suggest}")
+    if bought is not None:
+        show_bought(bought)
