@@ -65,11 +65,11 @@ def _(node: q.StagedNode, session: LevelSession, inputs: list[Array]) -> Array:
     shape[sums.ndim - 1 if isinstance(node, q.QDense) else 1] = -1
     element = _element(session.graph, node)
     if node.stage is q.Stage.THRESHOLDS:
-        found = np.zeros(sums.shape, element.dtype)
+        found = np.zeros(sums.shape, np.int64)
         for column in _wide(constants[0]).T:
             # A threshold is the least whole sum behind the real one: that is half a unit less.
             found += sums >= column.reshape(shape) - 0.5
-        return np.asarray(found + element.minimum).astype(element.dtype)
+        return (found + element.minimum).astype(element.dtype)
     bias, *rest = (_wide(part).reshape(shape) for part in constants[: _PARTS[node.stage]])
     if node.stage is q.Stage.ACCUMULATOR:
         return np.asarray(sums + bias, np.float32)

@@ -188,5 +188,6 @@ def _fits(graph: Graph, program: Program, layer: Layer) -> bool:
         return bool(layer.floats)
     compute = layer.chain.compute
     launch = program.launches[layer.launch].graph
-    same = compute.inputs[0] in layer.inputs and len(layer.node.inputs) > 1
-    return same and graph.shape(compute.inputs[1]) == launch.shape(layer.node.inputs[1])
+    stored = layer.node.inputs[1:2]
+    same = compute.inputs[0] in layer.inputs and bool(stored)
+    return same and graph.shape(compute.inputs[1]) == launch.shape(stored[0])

@@ -61,7 +61,7 @@ def test_a_layer_with_a_wrong_weight_scale_is_ranked_first(network: str, layer: 
     found = compare(model_of(NETWORKS[network]()), program, images(), left_out=0, threads=1)
     assert found.ranking[0].name == layer
     assert found.first_bad is found.ranking[0]
-    assert found.first_bad.sources
+    assert found.ranking[0].sources
 
 
 def test_an_exact_layer_at_the_broken_place_brings_the_outputs_back() -> None:
