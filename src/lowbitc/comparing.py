@@ -258,8 +258,8 @@ class _Run:
             return to_fractions(made, scale[0])
         shape = [1] * made.ndim
         shape[-1 if isinstance(layer.node, q.QDense) else 1] = -1
+        return np.asarray(made, np.float32) / np.reshape(np.asarray(scale, np.float32), shape)
 
-    np.asarray(made, np.float32) / np.reshape(np.asarray(scale, np.float32), shape)
     # --- results ---------------------------------------------------------------------------------
 
     def result(self, samples: int, left_out: int) -> Comparison:
