@@ -27,6 +27,24 @@ def same_class(wanted: Array, found: Array) -> float:
     return float(np.mean(np.equal(a, b)))
 
 
+def divergence(wanted: Array, found: Array) -> float:
+    """Return the mean Kullback-Leibler divergence of ``found`` from ``wanted``, in nats.
+
+    Rows [n, C] of logits, or of probabilities where they sum to 1.
+    """
+    a, b = (
+        _log_probabilities(np.asarray(x, np.float64).reshape(len(x), -1)) for x in (wanted, found)
+    )
+    return float(np.mean((np.exp(a) * (a - b)).sum(axis=1)))
+
+
+def _log_probabilities(scores: Float64) -> Float64:
+    if scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-2):
+        return np.log(np.maximum(scores, 1e-9))
+    moved = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)))
+
+
 def same_pitch(wanted: Array, found: Array) -> float:
     """Return how often both pitches are within 50 cents: scores [n, 360] of bins of 20 cents."""
     a, b = (np.asarray(x).argmax(axis=1) for x in (wanted, found))

@@ -122,10 +122,11 @@ def float_error(rows: LayerRows, weights: Float64) -> float:
     """Return the relative error of the best float weights for x: what levels of x can tell."""
     problem = _Problem(rows, weights, np.zeros(rows.y.shape[1:]))
     best = problem.solve(rows.y)
-    products = cross_moments(rows.y, rows.x) / problem.count
-    centred = products - _means(rows.y)[:, :, np.newaxis] * problem.mean[:, np.newaxis, :]
     variance = float(rows.y.var(axis=0, dtype=np.float64).sum())
-    explained = 2 * (best * centred).sum() - (multiply(best, problem.centred) * best).sum()
+    explained = (
+        2 * (best * problem.centred_cross(rows.y)).sum()
+        - (multiply(best, problem.centred) * best).sum()
+    )
     return 1.0 - float(explained) / variance if variance else 0.0
 
 
@@ -140,16 +141,22 @@ class _Problem:
         self.mean = _level_sums(rows.x) / self.count
         raw = second_moments(rows.x) / self.count
         centred = raw - self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
-        self.second = with_ridge(centred, self.count)
+        power = np.diagonal(raw, axis1=1, axis2=2).mean(axis=1)
+        self.second = with_ridge(centred, self.count, power)
         self.centred = centred
         self.ridge = self.second - centred
         self.factor = factor_upper(self.second)
 
     def solve(self, target: Float32) -> Float64:
         """Return the float weights that come nearest to a target."""
+        products = self.centred_cross(target) + multiply(self.weights, self.ridge)
+        return solve_right(products, self.factor)
+
+    def centred_cross(self, target: Float32) -> Float64:
+        """Return the mean of (y - E y)(x - E x)ᵀ; exactly 0 where x is constant."""
         products = cross_moments(target, self.rows.x) / self.count
-        centred = products - _means(target)[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
-        return solve_right(centred + multiply(self.weights, self.ridge), self.factor)
+        means = _grid_sums(target) / self.count
+        return np.asarray(products - means[:, :, np.newaxis] * self.mean[:, np.newaxis, :])
 
     def freed(self, weights: Float64) -> Float32:
         """Return the target in which outputs beyond the clip are the layer's own."""
@@ -188,6 +195,13 @@ def cross_moments(y: Float32, x: Array) -> Float64:
         total += np.swapaxes(_grouped(paired), 1, 2) @ _grouped(part)
         start = stop
     return total
+
+
+def _grid_sums(y: Float32) -> Float64:
+    """Return Σ y [G, O] of what ``cross_moments`` makes of y."""
+    largest = float(np.abs(y).max(initial=0.0))
+    parts = (on_grid(part, largest, _TARGET_BITS).sum(axis=0) for part in _pieces(y, y.shape[0]))
+    return np.asarray(sum(parts, start=np.zeros(y.shape[1:])))
 
 
 def outputs(x: Array, weights: Float64, bias: Float64) -> Float32:

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 _TILE = 64
 _ONE_THREAD = 1 << 18
 _FIXED_SHARE = 0.05
-_FLOOR = 1e-12
+_FLOOR = 1e-6
 
 
-def with_ridge(second: Float64, rows: int) -> Float64:
-    """Add λ = (0.05 + K/M) · mean diagonal to H [G, K, K] made from M rows.
+def with_ridge(second: Float64, rows: int, power: Float64) -> Float64:
+    """Add λ = (0.05 + K/M) · mean diagonal to centred H [G, K, K] made from M rows.
 
     K/M stands for what M rows cannot tell about K inputs; without it a dense layer behind a
-    global pool fits its few calibration samples and nothing else.
+    global pool fits its few calibration samples and nothing else. ``power`` [G] is the mean square
+    of the inputs before they were centred: constant inputs have no H, and λ is a share of it.
     """
     inputs = second.shape[1]
     mean = np.diagonal(second, axis1=1, axis2=2).mean(axis=1)
-    largest = mean.max(initial=0.0)
     share = _FIXED_SHARE + inputs / max(rows, 1)
-    ridge = share * mean + _FLOOR * (largest if largest > 0 else 1.0)
+    ridge = share * mean + _FLOOR * np.where(power > 0, power, 1.0)
     return np.asarray(second + ridge[:, np.newaxis, np.newaxis] * np.eye(inputs))
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
 
 
-def step(graph: Graph, share: float = 1.0) -> EqualizeChannels:
+def step(graph: Graph, bits: str = "8/2/2") -> EqualizeChannels:
     shape = graph.shape("x")
-    return EqualizeChannels(lambda: samples(16, shape), parse_bits("8/2/2"), share=share)
+    return EqualizeChannels(lambda: samples(16, shape), parse_bits(bits))
 
 
 def uneven(*, capped: bool = False) -> Graph:
@@ -69,6 +69,20 @@ def test_channels_in_front_of_a_depthwise_layer_become_alike() -> None:
     before, after = sizes(graph, value), sizes(step(graph).run(graph).graph, value)
     assert before.max() / before.min() > 6
     assert after.max() / after.min() < 2
+
+
+def test_channels_that_coarse_weights_read_stay_nearer_to_what_they_were() -> None:
+    net = Builder((1, 3, 12, 12))
+    first = net.conv("x", 6)
+    spread = np.array([4, 1, 0.25, 2, 0.5, 1], np.float32).reshape(-1, 1, 1, 1)
+    net.constants["w0"] = np.asarray(net.constants["w0"], np.float32) * spread
+    value = net.relu(first)
+    graph = net.graph(net.relu(net.conv(value, 6)))
+    ratios: list[float] = []
+    for bits in ("8/1/4", "8/8/4"):
+        after = sizes(step(graph, bits).run(graph).graph, value)
+        ratios.append(float(after[0] / after[2]))
+    assert ratios[0] > 1.3 * ratios[1]
 
 
 def test_a_value_that_a_residual_add_reads_is_left_alone() -> None:

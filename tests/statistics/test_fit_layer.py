@@ -115,6 +115,20 @@ def test_setting_clipped_outputs_free_helps_what_the_clip_lets_through() -> None
     assert losses[1] < losses[0]
 
 
+@pytest.mark.parametrize("groups", [slice(0, 3), slice(1, 2)])
+def test_inputs_that_never_change_leave_the_weights_as_they_were(groups: slice) -> None:
+    x, weights, bias, _ = case(groups=3, inputs=9)
+    x[:, groups] = 13
+    y = (times(x, weights) + bias + np.random.default_rng(8).normal(size=(600, 3, 8)) * 9).astype(
+        np.float32
+    )
+    fitted = fit_layer(LayerRows(x, y, -OPEN, OPEN), weights, bias, (I4,), SEARCH)
+    gaps = real(fitted)[groups] - weights[groups]
+    assert np.square(gaps).mean() < 0.02 * np.square(weights[groups]).mean()
+    made = times(x, real(fitted)) + fitted.bias
+    assert np.allclose(made.mean(axis=0), y.mean(axis=0), atol=1e-4)
+
+
 def test_finer_levels_tell_more_of_the_next_layer() -> None:
     x, weights, _, y = case()
     fine = float_error(LayerRows(x, y, -OPEN, OPEN), weights)

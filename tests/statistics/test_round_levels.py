@@ -36,7 +36,8 @@ def correlated(groups: int, inputs: int, seed: int = 0) -> Float64:
     random = np.random.default_rng(seed)
     mixing = random.normal(size=(groups, inputs, inputs)) + 1.5
     rows = np.maximum(random.normal(size=(groups, 400, inputs)) @ mixing, 0)
-    return with_ridge(np.swapaxes(rows, 1, 2) @ rows / 400, 400)
+    raw = np.swapaxes(rows, 1, 2) @ rows / 400
+    return with_ridge(raw, 400, np.diagonal(raw, axis1=1, axis2=2).mean(axis=1))
 
 
 def weights_like(groups: int, rows: int, inputs: int, seed: int = 1) -> Float64:
