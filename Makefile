@@ -1,6 +1,6 @@
 # Needs Python 3.10 or later; everything else goes into .venv.
 .DELETE_ON_ERROR:
-.PHONY: help test lint format types conformance bench demo build clean
+.PHONY: help test lint format types types-training conformance bench demo build clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
 
 # The C source is a prerequisite because an editable install builds it.
 $(STAMP): pyproject.toml src/lowbitc/_version.py $(wildcard targets/native/*.c targets/native/*.h)
@@ -35,6 +35,10 @@ format: $(STAMP) ## sort imports and format
 types: $(STAMP) ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+types-training: $(STAMP) ## types of training/, where PyTorch is installed (pip install -e '.[train]')
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python training tests/training
 
 conformance: $(STAMP) ## ONNX's own backend tests, through importer and exporter
 	$(BIN)/python -m pytest -m conformance $(PYTEST_ARGS)

@@ -22,6 +22,7 @@ class Commands(LazyGroup):
         "demo": "Compile, simulate and gate the network that comes with lowbitc.",
         "check": "Say what of a model runs on the chip, without data.",
         "compile": "Compile a float ONNX model into a program for the chip.",
+        "tune": "Train a float model for a number of bits, then compile it.",
         "simulate": "Run a program on the simulated chip and measure it.",
         "gate": "Pass or fail a program on labelled data.",
         "compare": "Say which layer of a program is to blame for what it loses.",

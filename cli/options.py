@@ -91,6 +91,16 @@ def config_option() -> Decorator:
     )
 
 
+def bits_option() -> Decorator:
+    """Take the bits of a network."""
+    return click.option(
+        "--bits",
+        metavar="A/B/C",
+        help="Bits of the first layer's weights, of the others' weights, and of activations, "
+        "each 1, 2, 4 or 8; 8/8/8 when left out.",
+    )
+
+
 def compile_options() -> Decorator:
     """Take what settles a compilation."""
     decorators = (
@@ -100,12 +110,7 @@ def compile_options() -> Decorator:
             help="Samples to calibrate on: an .npz, a folder of images, or "
             "package.module:function. Labels are ignored.",
         ),
-        click.option(
-            "--bits",
-            metavar="A/B/C",
-            help="Bits of the first layer's weights, of the others' weights, and of activations, "
-            "each 1, 2, 4 or 8; 8/8/8 when left out.",
-        ),
+        bits_option(),
         target_option(),
         config_option(),
         shape_option(),

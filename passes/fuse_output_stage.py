@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
-_THRESHOLD_BITS = 4
-_BIAS_MAX = ACCUMULATOR_MAX // 2
+THRESHOLD_BITS = 4
+BIAS_MAX = ACCUMULATOR_MAX // 2
 _BIAS_FINE = 1 << 20
 
 
@@ -67,7 +67,7 @@ class StageBuilder:
         empty = (least == 0) & (most == 0) & (bias != 0)
         # Without weights any unit does, so take one in which the bias is exact enough.
         unit = np.where(empty, np.abs(bias) / _BIAS_FINE, _holding(unit, bias))
-        whole = np.clip(np.rint(bias / unit), -_BIAS_MAX, _BIAS_MAX).astype(np.int32)
+        whole = np.clip(np.rint(bias / unit), -BIAS_MAX, BIAS_MAX).astype(np.int32)
         name = self._constant(chain, "bias", whole)
         scale = tuple(float(np.float32(u)) for u in unit)
         return BuiltStage(quantized.Stage.ACCUMULATOR, (name,), scale)
@@ -92,7 +92,7 @@ class StageBuilder:
         most = np.clip(_round(high / middle.scale), element.minimum, element.maximum)
         unit = _holding(unit, bias)
         ratio, offset = unit / middle.scale, bias / unit
-        if element.bits <= _THRESHOLD_BITS:
+        if element.bits <= THRESHOLD_BITS:
             rows = choose_thresholds(ratio, offset, least, most, element)
             name = self._constant(chain, "thresholds", rows)
             return BuiltStage(quantized.Stage.THRESHOLDS, (name,))
@@ -218,4 +218,4 @@ def _holding(unit: Float64, bias: Float64) -> Float64:
     A channel of zeros has a tiny scale in an alphabet without 0. Its bias, which is all that
     counts there, would not fit; in larger units the sums still come to next to nothing.
     """
-    return np.maximum(unit, np.abs(bias) / _BIAS_MAX)
+    return np.maximum(unit, np.abs(bias) / BIAS_MAX)

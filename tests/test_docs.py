@@ -11,7 +11,7 @@ from docs.generate import PAGES
 from lowbitc.compiler.codes import CATALOGUE
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("cli", "compiler", "passes", "targets", "src/lowbitc")
+FOLDERS = ("cli", "compiler", "passes", "targets", "training", "src/lowbitc")
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))

@@ -17,6 +17,7 @@ FOLDERS = {
     "lowbitc.compiler": ROOT / "compiler",
     "lowbitc.passes": ROOT / "passes",
     "lowbitc.targets": ROOT / "targets",
+    "lowbitc.training": ROOT / "training",
 }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("cli", "compiler", "passes", "targets")
+FOLDERS = ("cli", "compiler", "passes", "targets", "training")
 
 
 @pytest.fixture(scope="module")

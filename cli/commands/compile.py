@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lowbitc.cli.arguments import Arguments
     from lowbitc.cli.present import Table
     from lowbitc.cli.watch import Watch
-    from lowbitc.compilation import Compilation
 
 
 @click.command("compile")
@@ -58,6 +57,7 @@ def command(
     are none, ranges come from the batch-norm statistics and the weights, which costs accuracy.
     """
     from lowbitc.cli import findings, present, settings
+    from lowbitc.cli.made import summary
     from lowbitc.cli.progress import progress
     from lowbitc.cli.watch import Watch
     from lowbitc.compilation import compile_with
@@ -87,21 +87,6 @@ def command(
         present.show_table(timing_table(watch))
         click.echo()
     present.show_pairs({k: present.spell(v) for k, v in summary(made, path).items()})
-
-
-def summary(made: Compilation, path: Path) -> dict[str, object]:
-    """Return what was made, in short."""
-    program = made.program
-    return {
-        "program": path.as_posix(),
-        "size_bytes": path.stat().st_size,
-        "sha256": program.digest,
-        "target": program.target,
-        "options": program.options,
-        "launches": len(program.launches),
-        "host_nodes": sum(len(step.nodes) for step in program.host_steps),
-        "processors": program.placement.most_processors,
-    }
 
 
 def timing_table(watch: Watch) -> Table:

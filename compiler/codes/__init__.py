@@ -21,6 +21,7 @@ from lowbitc.compiler.codes import (
     reading,
     simulation,
     target,
+    training,
 )
 from lowbitc.compiler.codes.code import Code
 
@@ -28,6 +29,7 @@ _AREAS = (
     reading,
     execution,
     target,
+    training,
     calibration,
     quantization,
     placement,

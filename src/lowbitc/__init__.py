@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lowbitc.simulation import Simulation, load, simulate
     from lowbitc.targets.engines.simulator import Simulator
     from lowbitc.targets.program.program import Program
+    from lowbitc.tuning import Training, Tuned, tune
 
 __version__: Final = VERSION
 
@@ -36,6 +37,8 @@ __all__ = [
     "Program",
     "Simulation",
     "Simulator",
+    "Training",
+    "Tuned",
     "Verdict",
     "__version__",
     "check",
@@ -44,6 +47,7 @@ __all__ = [
     "gate",
     "load",
     "simulate",
+    "tune",
 ]
 
 _HOMES = {
@@ -53,6 +57,8 @@ _HOMES = {
     "Program": "lowbitc.targets.program.program",
     "Simulation": "lowbitc.simulation",
     "Simulator": "lowbitc.targets.engines.simulator",
+    "Training": "lowbitc.tuning",
+    "Tuned": "lowbitc.tuning",
     "Verdict": "lowbitc.gating",
     "check": "lowbitc.checking",
     "compile": "lowbitc.compilation",
@@ -60,6 +66,7 @@ _HOMES = {
     "gate": "lowbitc.gating",
     "load": "lowbitc.simulation",
     "simulate": "lowbitc.simulation",
+    "tune": "lowbitc.tuning",
 }
 """Loaded when first used: importing onnx and onnxruntime takes longer than printing help."""
 

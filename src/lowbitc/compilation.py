@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 
 if TYPE_CHECKING:
+    Wrap = Callable[[Pass | None], Pass]
     Report = Callable[[str, int, int], None]
     """Told the step of long work, how much of it is done, and of how much."""
 
@@ -106,11 +107,14 @@ def compile_with(
     options: Options,
     *,
     hook: Callable[[Mapping[str, Array] | None], Hook] | None = None,
+    training: Wrap | None = None,
     report: Report = silent,
 ) -> Compilation:
     """Compile with settled options.
 
     ``hook`` makes the manager's hook from one calibration sample (None without data).
+    ``training`` is given the pass that rounds weights, if the options have one, and returns the
+    pass that takes its place.
     """
     target = load_target(options.target)
     imported = import_model(model, shapes=options.shapes)
@@ -121,7 +125,7 @@ def compile_with(
     if options.calib is not None:
         dataset = open_dataset(options.calib, input_specs(graph), options.preprocess)
     sample = None if dataset is None else next(_samples(graph, dataset, 1))
-    passes = (*FOLDING, *quantizing(graph, target, options, dataset, report))
+    passes = (*FOLDING, *quantizing(graph, target, options, dataset, report, training))
     manager = PassManager(passes, hook(sample)) if hook is not None else PassManager(passes)
     result = manager.run(graph)
     report("place", 0, 0)
@@ -137,6 +141,7 @@ def quantizing(
     options: Options,
     dataset: Dataset | None,
     report: Report,
+    training: Wrap | None = None,
 ) -> tuple[Pass, ...]:
     """Return the passes that take a folded graph to a partitioned one."""
     bits = options.bits
@@ -146,6 +151,10 @@ def quantizing(
         calibrating = (CalibrateDataFree(known, bits, options.clip),)
     else:
         calibrating = _calibrating(imported, dataset, options, report)
+    if training is not None:
+        *before, last = calibrating
+        rounds = isinstance(last, RoundWeights)
+        calibrating = (*before, training(last)) if rounds else (*calibrating, training(None))
     return (
         AssignDevices(target.findings, bits),
         AbsorbShifts(),

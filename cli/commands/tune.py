@@ -1,0 +1,176 @@
+"""``lowbitc tune``: quantization-aware training, then compilation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lowbitc.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("tune")
+@options.model_argument()
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="Examples to train on: an .npz, a folder of images, or package.module:function.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=options.FILE,
+    metavar="OUT.lbc",
+    help="Where the program goes; MODEL.tuned.lbc beside the model when left out.",
+)
+@click.option(
+    "--calib",
+    metavar="DATA",
+    help="Samples that the clips start from; the first examples when left out.",
+)
+@options.bits_option()
+@click.option(
+    "--weights",
+    default="lsq",
+    show_default=True,
+    metavar="lsq|sawb|sawb+|minmax",
+    help="Where scales of weights come from: learned, or SAWB's statistics at each step.",
+)
+@click.option(
+    "--clips",
+    default="pact+",
+    show_default=True,
+    metavar="pact+|pact",
+    help="What clips learn from: values inside and beyond them, or beyond alone.",
+)
+@click.option(
+    "--toward",
+    default="both",
+    show_default=True,
+    metavar="both|labels|float",
+    help="Train toward labels, the float network's outputs, or both; without labels, the float's.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="How often all examples are seen.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Examples in each step.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.01,
+    show_default=True,
+    metavar="RATE",
+    help="Adam's, in levels for weights and in shares of the first value for clips.",
+)
+@click.option(
+    "--clip-decay",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="RATE",
+    help="PACT's L2 decay of the clips.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Decides the order of the examples.",
+)
+@click.option(
+    "--checkpoint",
+    type=options.FILE,
+    metavar="FILE",
+    help="Written after each epoch; a run that finds its own goes on from there.",
+)
+@options.target_option()
+@options.config_option()
+@options.shape_option()
+@options.threads_option()
+@options.format_option()
+def command(  # noqa: PLR0913 - one a setting
+    model: Path,
+    *,
+    data: str,
+    output: Path | None,
+    calib: str | None,
+    bits: str | None,
+    weights: str,
+    clips: str,
+    toward: str,
+    epochs: int,
+    batch: int,
+    learning_rate: float,
+    clip_decay: float,
+    seed: int,
+    checkpoint: Path | None,
+    target: str | None,
+    config: Path | None,
+    shapes: tuple[str, ...],
+    threads: int,
+) -> None:
+    """Train a float model for a number of bits, then compile it.
+
+    Weights, clips and biases learn what the chip will compute: the forward pass of training has
+    the chip's own levels. Needs PyTorch: pip install 'lowbitc[train]'.
+    """
+    from lowbitc.cli import findings, present, settings
+    from lowbitc.cli.made import summary
+    from lowbitc.cli.progress import progress
+    from lowbitc.tuning import Training, tune
+
+    training = Training(
+        weights=weights,
+        clips=clips,
+        toward=toward,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        clip_decay=clip_decay,
+        seed=seed,
+        checkpoint=checkpoint,
+    )
+    with progress() as told:
+        tuned = tune(
+            model,
+            data,
+            training=training,
+            calib=calib,
+            bits=bits,
+            target=target,
+            config=config,
+            shapes=shapes,
+            threads=threads,
+            report=told,
+        )
+    made = tuned.compilation
+    path = output or model.with_suffix(".tuned.lbc")
+    made.program.save(path)
+    if settings.current().format == "json":
+        present.show_json(
+            {**summary(made, path), "diagnostics": made.diagnostics, "epochs": list(tuned.epochs)}
+        )
+        return
+    findings.show_findings(made.diagnostics)
+    columns = (present.Column("epoch", "right"), present.Column("loss", "right"))
+    rows = tuple((str(r.epoch + 1), f"{r.loss:.4f}") for r in tuned.epochs)
+    present.show_table(present.Table(columns, rows))
+    click.echo()
+    present.show_pairs({k: present.spell(v) for k, v in summary(made, path).items()})

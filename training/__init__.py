@@ -1,0 +1,1 @@
+"""Training of quantized networks with PyTorch; nothing else of lowbitc imports torch."""

@@ -1,0 +1,158 @@
+"""A layer in training: float weights that are rounded at each step, and its output stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lowbitc.compiler.ir import ops
+from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
+from lowbitc.passes.bin_weights import channel_rows
+from lowbitc.passes.chains import WEIGHTED, channels_of, clip_bounds, first_layers
+from lowbitc.passes.fuse_output_stage import BIAS_MAX, THRESHOLD_BITS
+from lowbitc.passes.plan_levels import leaves_as_sums
+from lowbitc.training.operators import sum_levels
+from lowbitc.training.quantizers import WeightQuantizer
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.bits import Bits
+    from lowbitc.compiler.elements import Float32, Float64
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.ir.node import Node
+    from lowbitc.passes.chains import Chain
+    from lowbitc.training.quantizers import WeightMethod
+
+
+class Layer(nn.Module):
+    """A node that accumulates, its output stage, and what of it is learned.
+
+    ``weights`` are rows [O, K], in units of their first scales, that are rounded at each step; the
+    bias moves in units of what one level of a weight does at full input. So steps of one size suit
+    channels of all sizes, which folded batch norms leave far apart.
+    """
+
+    quantizer: WeightQuantizer
+    weights: nn.Parameter
+    bias_steps: nn.Parameter
+    bias_first: Tensor
+    bias_unit: Tensor
+    low: Tensor
+    high: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, graph: Graph, chain: Chain, bits: Bits, method: WeightMethod) -> None:
+        """Take weights and bias from a calibrated graph, float or rounded."""
+        super().__init__()
+        self.graph, self.chain = graph, chain
+        compute = chain.compute
+        self.channels = channels_of(graph, compute)
+        self.sums_leave = leaves_as_sums(graph, chain)
+        self.weighted = isinstance(compute, WEIGHTED)
+        middle = graph.clips.get(compute.outputs[0] if chain.table else chain.output)
+        self.thresholds = middle is not None and middle.element.bits <= THRESHOLD_BITS
+        if self.weighted:
+            rows, fit = _start(graph, compute, bits)
+            self.quantizer = WeightQuantizer(fit.levels_type, fit.scales, method)
+            first = self.quantizer.first
+            self.weights = nn.Parameter((torch.as_tensor(rows) / first).float())
+            source = graph.clips[compute.inputs[0]]
+            self.register_buffer(
+                "bias_unit", first.reshape(-1) * source.scale * source.element.maximum
+            )
+            self.register_buffer(
+                "bias_first", torch.as_tensor(_bias(graph, compute, self.channels))
+            )
+            self.bias_steps = nn.Parameter(torch.zeros(self.channels))
+        low, high = clip_bounds(graph, None if chain.table else chain.activation, self.channels)
+        self.register_buffer("low", torch.as_tensor(low))
+        self.register_buffer("high", torch.as_tensor(high))
+        if chain.shift is not None:
+            for name, value in zip(("gain", "offset"), chain.shift.inputs[1:], strict=True):
+                constant = np.asarray(graph.constants[value], np.float64).reshape(-1)
+                self.register_buffer(name, torch.as_tensor(constant))
+
+    def real(self, levels: Tensor, scale: Tensor, *, moved: Tensor | None = None) -> Tensor:
+        """Return what the layer puts out before it is rounded, of levels and their scale.
+
+        ``moved`` is added behind the clip: where a table's index has its zero.
+        """
+        compute = self.chain.compute
+        if self.weighted:
+            weights, steps = self.quantizer.levels(self.weights)
+            sums = sum_levels(compute, self.graph, levels, self.layout(weights))
+            unit, bias = steps * scale, self.bias()
+        else:
+            sums = sum_levels(compute, self.graph, levels, None)
+            unit = scale / _window_size(self.graph, compute)
+            bias = torch.zeros_like(unit)
+        low, high = self.low.to(sums.dtype), self.high.to(sums.dtype)
+        if self.chain.shift is not None:
+            gain, offset = self.gain.to(sums.dtype), self.offset.to(sums.dtype)
+            unit, bias = unit * gain, bias * gain + offset
+            low, high = low * gain + offset, high * gain + offset
+        if moved is not None:
+            bias = bias + moved
+        unit = torch.maximum(unit, bias.detach().abs() / BIAS_MAX)
+        if not self.thresholds:
+            # Requantizers and sums that leave hold the bias in whole units of the sum.
+            whole = bias / unit
+            bias = bias + ((torch.round(whole) - whole) * unit).detach()
+        y = sums * self.along(unit, sums) + self.along(bias, sums)
+        if self.sums_leave:
+            return y
+        return torch.minimum(torch.maximum(y, self.along(low, y)), self.along(high, y))
+
+    def bias(self) -> Tensor:
+        """Return the bias of each channel."""
+        unit = self.bias_unit.to(self.bias_steps.dtype)
+        return self.bias_first.to(unit.dtype) + self.bias_steps * unit
+
+    def layout(self, rows: Tensor) -> Tensor:
+        """Return rows [O, K] in the layout of the node's weights."""
+        compute = self.chain.compute
+        shape = self.graph.shape(compute.inputs[1])
+        if not isinstance(compute, ops.ConvTranspose):
+            return rows.reshape(shape)
+        inward, per_group, *kernel = shape
+        parts = rows.reshape(compute.groups, per_group, inward // compute.groups, *kernel)
+        return parts.transpose(1, 2).reshape(shape)
+
+    def along(self, values: Tensor, y: Tensor) -> Tensor:
+        """Return values of channels so that they broadcast over an output."""
+        if values.ndim == 0 or isinstance(self.chain.compute, ops.Dense):
+            return values
+        return values.reshape(-1, *(1,) * (y.ndim - 2))
+
+
+def _start(graph: Graph, compute: Node, bits: Bits) -> tuple[Float64, WeightFit]:
+    """Return real weights [O, K] and the levels and scales to start from.
+
+    Weights that are levels already stay at their places; else the alphabet and the scales are
+    those of the smallest squared error.
+    """
+    name = compute.inputs[1]
+    held = graph.tensor(name)
+    rows, _ = channel_rows(compute, np.asarray(graph.constants[name]))
+    if held.levels is None:
+        width = bits.weight_bits(compute, first=compute.name in first_layers(graph))
+        return rows, fit_best_alphabet(rows, width)
+    scales = np.asarray(held.scale, np.float64)
+    fit = WeightFit(held.levels, scales, rows.astype(np.int8), np.zeros(len(rows)))
+    return rows * scales[:, np.newaxis], fit
+
+
+def _bias(graph: Graph, compute: Node, channels: int) -> Float32:
+    for name in compute.inputs[2:]:
+        if name:
+            return np.asarray(graph.constants[name], np.float32).reshape(-1).copy()
+    return np.zeros(channels, np.float32)
+
+
+def _window_size(graph: Graph, compute: Node) -> int:
+    if isinstance(compute, ops.AveragePool):
+        return int(np.prod(compute.kernel))
+    return int(np.prod(graph.shape(compute.inputs[0])[2:]))

@@ -1,0 +1,182 @@
+"""The training loop: batches in a seeded order, Adam, a cosine schedule, checkpoints."""
+
+# pyright: reportUnknownMemberType=false
+# torch leaves some of its own functions half typed.
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lowbitc.compiler.execute import FloatSession
+from lowbitc.training.checkpoint import (
+    Checkpoint,
+    EpochRecord,
+    load_checkpoint,
+    save_checkpoint,
+)
+from lowbitc.training.losses import Objective, distance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from lowbitc.compiler.elements import Array, Int64
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.training.network import QuantizedNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast to train.
+
+    ``learning_rate`` is Adam's, in units of one level for weights and of the first value for
+    clips; it falls to 0 as half a cosine. ``clip_decay`` is PACT's λ on (α/α₀)².
+    """
+
+    epochs: int = 10
+    batch: int = 64
+    learning_rate: float = 0.01
+    clip_decay: float = 0.0
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Training data in memory: inputs by name, each [n, …], and labels [n] or None."""
+
+    inputs: Mapping[str, Array]
+    labels: Int64 | None
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(next(iter(self.inputs.values())))
+
+
+class Trainer:
+    """Trains one network; all that it needs to go on is in ``state``."""
+
+    def __init__(
+        self,
+        network: QuantizedNetwork,
+        wanted: Graph,
+        examples: Examples,
+        objective: Objective,
+        schedule: Schedule,
+        threads: int = 0,
+    ) -> None:
+        """Prepare ``wanted``, the float network whose outputs are wanted, and the optimizer."""
+        self.network, self.examples = network, examples
+        self.objective, self.schedule = objective, schedule
+        made = [v for v in network.sources if v not in wanted.inputs]
+        self.teacher = FloatSession(
+            wanted, fetch=[*network.results, *made], threads=threads, fast=True
+        )
+        learned = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=schedule.learning_rate)
+        self.step = 0
+        self.records: list[EpochRecord] = []
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Number of batches; the last one may be smaller."""
+        return math.ceil(len(self.examples) / self.schedule.batch)
+
+    def run(
+        self, advance: Callable[[int, int], None] | None = None, checkpoint: Path | None = None
+    ) -> None:
+        """Train until the schedule's end; ``advance`` is told steps done and steps in all.
+
+        A checkpoint is written after every epoch, and read first where it is there: the result is
+        that of a run that was not interrupted.
+        """
+        total = self.schedule.epochs * self.steps_an_epoch
+        if checkpoint is not None and checkpoint.exists():
+            self.resume(load_checkpoint(checkpoint, self.fingerprint()))
+        while len(self.records) < self.schedule.epochs:
+            epoch = len(self.records)
+            losses: list[float] = []
+            for rows in self.batches(epoch):
+                self.set_rate(total)
+                losses.append(self.train_on(rows))
+                self.step += 1
+                if advance is not None:
+                    advance(self.step, total)
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.records.append(EpochRecord(epoch, math.fsum(losses) / len(losses), rate))
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, self.state())
+
+    def fingerprint(self) -> str:
+        """Spell what a checkpoint must agree with: schedule, objective, examples, layers."""
+        shapes = {name: tuple(p.shape) for name, p in self.network.named_parameters()}
+        return f"{self.schedule} {self.objective} {len(self.examples)} {shapes}"
+
+    def state(self) -> Checkpoint:
+        """Return all that a run needs to go on."""
+        return Checkpoint(
+            self.fingerprint(),
+            self.network.state_dict(),
+            self.optimizer.state_dict(),
+            self.step,
+            tuple(self.records),
+        )
+
+    def resume(self, held: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.network.load_state_dict(held.network)
+        self.optimizer.load_state_dict(held.optimizer)
+        self.step, self.records = held.step, list(held.records)
+
+    def batches(self, epoch: int) -> Iterator[Int64]:
+        """Yield the rows of each batch; the order depends on the seed and the epoch alone."""
+        order = np.random.default_rng((self.schedule.seed, epoch)).permutation(len(self.examples))
+        for start in range(0, len(order), self.schedule.batch):
+            yield np.sort(order[start : start + self.schedule.batch])
+
+    def set_rate(self, total: int) -> None:
+        """Set the learning rate of a step."""
+        rate = self.schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / total))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def train_on(self, rows: Int64) -> float:
+        """Take one step; return its loss."""
+        graph = self.network.graph
+        feeds = {
+            name: np.reshape(array[rows], (-1, *graph.shape(name)[1:]))
+            for name, array in self.examples.inputs.items()
+        }
+        known: dict[str, Array] = {**self.teacher.arrays(feeds), **feeds}
+        sources = {v: _tensor(known[v]) for v in self.network.sources}
+        loss = self.loss(self.network.forward(sources), known, rows)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def loss(self, found: Mapping[str, Tensor], known: Mapping[str, Array], rows: Int64) -> Tensor:
+        """Return the loss of one batch."""
+        parts: list[Tensor] = []
+        if self.objective is not Objective.LABELS:
+            wanted = {v: _tensor(known[v]) for v in found}
+            parts.append(distance(found, wanted, self.schedule.temperature))
+        if self.objective is not Objective.FLOAT and self.examples.labels is not None:
+            (scores,) = found.values()
+            labels = torch.as_tensor(self.examples.labels[rows])
+            parts.append(functional.cross_entropy(scores.reshape(len(rows), -1), labels))
+        if self.schedule.clip_decay:
+            held = [self.network.quantizer(v).penalty() for v in self.network.quantizer_of]
+            parts.append(self.schedule.clip_decay * torch.stack(held).sum())
+        return torch.stack(parts).sum()
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.as_tensor(np.ascontiguousarray(array, np.float32))

@@ -1,0 +1,156 @@
+"""The chip's part of a calibrated graph as a torch module: what it computes is what the chip does.
+
+Levels go from layer to layer, so that sums are the chip's own integers; in float64 every level is
+the chip's but where a sum lies within rounding of a step (see ``write_back.settle``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.graph import reads
+from lowbitc.compiler.numerics.multipliers import choose_add
+from lowbitc.passes.chains import CLIPS, KEEPS_LEVELS, TABLES
+from lowbitc.passes.plan_levels import leaves_as_sums, plan_levels
+from lowbitc.passes.replay import list_steps
+from lowbitc.training.layer import Layer
+from lowbitc.training.operators import activation_function, move_levels
+from lowbitc.training.quantizers import ActivationQuantizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lowbitc.compiler.bits import Bits
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.ir.node import Node
+    from lowbitc.passes.chains import Chain
+    from lowbitc.passes.replay import Step
+    from lowbitc.training.quantizers import WeightMethod
+    from lowbitc.training.straight_through import ClipGradient
+
+
+class QuantizedNetwork(nn.Module):
+    """All layers of a calibrated graph that run on the chip.
+
+    ``sources`` are the values that the module is fed: the graph's inputs and what the CPU makes
+    for the chip. ``results`` are the values that leave the chip: outputs and what the CPU reads.
+    """
+
+    def __init__(
+        self, graph: Graph, bits: Bits, weights: WeightMethod, clips: ClipGradient
+    ) -> None:
+        """Make the module of a graph in stage CALIBRATED with float weights."""
+        super().__init__()
+        self.graph = graph
+        self.steps = tuple(s for s in list_steps(graph) if not s.on_host)
+        self.layer_at: dict[int, Layer] = {}
+        self.quantizers = nn.ModuleList()
+        self.quantizer_of: dict[str, int] = {}
+        for group in plan_levels(graph, bits):
+            for value in group.values:
+                self.quantizer_of[value] = len(self.quantizers)
+            self.quantizers.append(ActivationQuantizer(graph.clips[group.values[0]], clips))
+        for index, step in enumerate(self.steps):
+            if step.chain is not None and not isinstance(step.chain.compute, ops.Add):
+                self.layer_at[index] = Layer(graph, step.chain, bits, weights)
+        self.layers = nn.ModuleList(self.layer_at.values())
+        made = {v for step in self.steps for v in step.outputs}
+        device = {n.name for step in self.steps for n in step.nodes}
+        read = dict.fromkeys(v for s in self.steps for v in s.inputs if v not in graph.constants)
+        self.sources = tuple(v for v in read if v not in made)
+        host = {v for n in graph.nodes if n.name not in device for v in reads(n)}
+        self.results = tuple(v for v in made if v in host or v in graph.outputs)
+
+    def quantizer(self, value: str) -> ActivationQuantizer:
+        """Return the clip of a value."""
+        found = self.quantizers[self.quantizer_of[value]]
+        assert isinstance(found, ActivationQuantizer)  # noqa: S101 - ModuleList forgets the type
+        return found
+
+    def weighted_layers(self) -> tuple[Layer, ...]:
+        """Return the layers that hold weights, in order."""
+        return tuple(layer for layer in self.layer_at.values() if layer.weighted)
+
+    def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the real values of ``results``, n samples joined along axis 0."""
+        levels = self.run_levels(feeds)
+        return {v: levels[v] if self.leaves(v) else self.real(levels, v) for v in self.results}
+
+    def leaves(self, value: str) -> bool:
+        """Whether a value leaves the chip as sums, which ``run_levels`` gives as real values."""
+        step = self.step_of[value]
+        return step.chain is not None and leaves_as_sums(self.graph, step.chain)
+
+    @property
+    def step_of(self) -> dict[str, Step]:
+        """Map what each step makes to the step."""
+        return {v: step for step in self.steps for v in step.outputs}
+
+    def real(self, levels: Mapping[str, Tensor], value: str) -> Tensor:
+        """Return levels times their scale."""
+        return levels[value] * self.quantizer(value).scale()
+
+    def run_levels(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the levels of every value on the chip; sums that leave it as real values."""
+        levels: dict[str, Tensor] = {}
+        for value in self.sources:
+            levels[value] = self.quantizer(value).levels(feeds[value], half_even=True)
+        for index, step in enumerate(self.steps):
+            levels[step.outputs[0]] = self.run_step(index, step, levels)
+        return levels
+
+    def run_step(self, index: int, step: Step, levels: Mapping[str, Tensor]) -> Tensor:
+        """Return the levels that a step makes."""
+        node, chain = step.nodes[0], step.chain
+        if chain is None:
+            return self.run_other(node, levels)
+        if isinstance(node, ops.Add):
+            return self.add(node, chain, levels)
+        layer = self.layer_at[index]
+        source = node.inputs[0]
+        scale = self.quantizer(source).scale()
+        if chain.table is None:
+            y = layer.real(levels[source], scale)
+            return y if layer.sums_leave else self.quantizer(chain.output).levels(y)
+        middle = self.quantizer(node.outputs[0])
+        moved = middle.zero * middle.scale()
+        y = layer.real(levels[source], scale, moved=moved) - moved
+        index_value = (middle.levels(y) - middle.zero) * middle.scale()
+        return self.quantizer(chain.output).levels(activation_function(chain.table)(index_value))
+
+    def add(self, node: Node, chain: Chain, levels: Mapping[str, Tensor]) -> Tensor:
+        """Return the levels of a residual sum, with the chip's own multipliers.
+
+        It clamps the sum to its levels, and knows no other clip there.
+        """
+        out = self.quantizer(chain.output)
+        ratios = [self.quantizer(v).scale() / out.scale() for v in node.inputs]
+        *multipliers, shift = choose_add(*(float(r.detach()) for r in ratios))
+        y = torch.zeros_like(levels[node.inputs[0]])
+        for value, ratio, multiplier in zip(node.inputs, ratios, multipliers, strict=True):
+            rounded = ratio + (multiplier / 2**shift - ratio).detach()
+            y = y + levels[value] * rounded
+        return out.levels(y * out.scale())
+
+    def run_other(self, node: Node, levels: Mapping[str, Tensor]) -> Tensor:
+        """Return the levels of a node that is no layer."""
+        output = node.outputs[0]
+        if isinstance(node, KEEPS_LEVELS):
+            return move_levels(node, self.graph, levels[node.inputs[0]])
+        if isinstance(node, ops.Concat):
+            own = self.quantizer_of[output]
+            parts = [
+                levels[v]
+                if self.quantizer_of[v] == own
+                else self.quantizer(output).levels(self.real(levels, v))
+                for v in node.inputs
+            ]
+            return torch.cat(parts, dim=node.axis)
+        assert isinstance(node, (*CLIPS, *TABLES))  # noqa: S101 - the chip runs nothing else
+        return self.quantizer(output).levels(
+            activation_function(node)(self.real(levels, node.inputs[0]))
+        )
