@@ -20,6 +20,7 @@ from lowbitc.passes.propagate_moments import Moments, propagate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lowbitc.compiler.diagnostics import Diagnostic
     from lowbitc.compiler.ir.types import Clip
     from lowbitc.compiler.statistics.histogram import Histogram
 
@@ -50,15 +51,23 @@ class CalibrateDataFree:
         clips.update(fit_table_inputs(graph, clips, seen_alone))
         after = graph.replace(clips=clips, stage=Stage.CALIBRATED)
         seen = sum(value in self.known for value in clips)
-        told = warning(
-            "LB310",
-            "calibrated without data: ranges are estimated from the weights"
+        told = tell_data_free(
+            "ranges are estimated from the weights"
             + (f" and the statistics of {len(self.known)} batch norms" if self.known else ""),
-            found=f"{seen} of {len(clips)} activations have batch-norm statistics of their own",
-            hint="give samples with --calib; without them expect a lower accuracy, "
-            "the more so below 8 bits",
+            f"{seen} of {len(clips)} activations have batch-norm statistics of their own",
         )
         return PassResult(after, changed=True, diagnostics=(told,))
+
+
+def tell_data_free(how: str, found: str) -> Diagnostic:
+    """Warn that no data was given, and what was done instead."""
+    return warning(
+        "LB310",
+        f"calibrated without data: {how}",
+        found=found,
+        hint="give samples with --calib; without them expect a lower accuracy, "
+        "the more so below 8 bits",
+    )
 
 
 def _histogram(graph: Graph, group: Group, moments: Mapping[str, Moments]) -> Histogram:

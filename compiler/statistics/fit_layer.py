@@ -100,18 +100,20 @@ def fit_layer(
         for _ in range(options.clip_rounds):
             target = problem.freed(best_weights)
             best_weights = problem.solve(target)
-    best = round_levels(best_weights, problem.second, problem.factor, allowed, options.effort)
+    sorted_weights = problem.in_order(best_weights)
+    best = round_levels(sorted_weights, problem.second, problem.factor, allowed, options.effort)
     if options.mismatch and rows.clipped:
         for _ in range(options.polish_rounds):
-            target = problem.freed(best.levels * best.scales[:, :, np.newaxis])
-            best_weights = problem.solve(target)
-            best = polish(best_weights, best, problem.second, options.effort)
-    fitted = best.levels * best.scales[:, :, np.newaxis]
+            target = problem.freed(problem.as_given(best.levels * best.scales[:, :, np.newaxis]))
+            sorted_weights = problem.in_order(problem.solve(target))
+            best = polish(sorted_weights, best, problem.second, options.effort)
+    levels = problem.as_given(best.levels)
+    fitted = levels * best.scales[:, :, np.newaxis]
     variance = float(target.var(axis=0, dtype=np.float64).sum())
     shift = _means(target) - _at_mean(fitted, problem.mean)
     return FittedLayer(
         best.levels_type,
-        best.levels.astype(np.int8),
+        levels.astype(np.int8),
         best.scales,
         shift,
         float(best.errors.sum()) / variance if variance else 0.0,
@@ -131,7 +133,11 @@ def float_error(rows: LayerRows, weights: Float64) -> float:
 
 
 class _Problem:
-    """The system of a layer, its factor, and targets for it."""
+    """The system of a layer, its factor, and targets for it.
+
+    The system has the inputs in falling order of their second moments: those rounded first pass
+    their errors on, those rounded last keep them, so the heavy ones come first (as in OBQ).
+    """
 
     def __init__(self, rows: LayerRows, weights: Float64, bias: Float64) -> None:
         self.rows = rows
@@ -142,15 +148,28 @@ class _Problem:
         raw = second_moments(rows.x) / self.count
         centred = raw - self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
         power = np.diagonal(raw, axis1=1, axis2=2).mean(axis=1)
-        self.second = with_ridge(centred, self.count, power)
+        second = with_ridge(centred, self.count, power)
         self.centred = centred
-        self.ridge = self.second - centred
+        self.ridge = second - centred
+        self.order = np.argsort(-np.diagonal(second, axis1=1, axis2=2), axis=1, kind="stable")
+        rows_first = np.take_along_axis(second, self.order[:, :, np.newaxis], axis=1)
+        self.second = self.in_order(rows_first)
         self.factor = factor_upper(self.second)
 
     def solve(self, target: Float32) -> Float64:
         """Return the float weights that come nearest to a target."""
         products = self.centred_cross(target) + multiply(self.weights, self.ridge)
-        return solve_right(products, self.factor)
+        return self.as_given(solve_right(self.in_order(products), self.factor))
+
+    def in_order(self, columns: Float64) -> Float64:
+        """Sort the last dimension of [G, O, K] as the system has it."""
+        return np.take_along_axis(columns, self.order[:, np.newaxis, :], axis=2)
+
+    def as_given(self, columns: Float64) -> Float64:
+        """Undo ``in_order``."""
+        found = np.empty_like(columns)
+        np.put_along_axis(found, self.order[:, np.newaxis, :], columns, axis=2)
+        return found
 
     def centred_cross(self, target: Float32) -> Float64:
         """Return the mean of (y - E y)(x - E x)ᵀ; exactly 0 where x is constant."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from lowbitc.options import FEEDBACK, Options, settle
 from lowbitc.passes.absorb_shifts import AbsorbShifts
 from lowbitc.passes.assign_devices import AssignDevices
 from lowbitc.passes.bin_weights import BinWeights
-from lowbitc.passes.calibrate_data_free import CalibrateDataFree
+from lowbitc.passes.calibrate_data_free import CalibrateDataFree, tell_data_free
 from lowbitc.passes.calibrate_pact import CalibratePact
 from lowbitc.passes.equalize_channels import EqualizeChannels
 from lowbitc.passes.folding import FOLDING
@@ -26,6 +27,7 @@ from lowbitc.passes.partition import Partition
 from lowbitc.passes.propagate_moments import batchnorm_moments
 from lowbitc.passes.quantize import Quantize
 from lowbitc.passes.round_weights import RoundWeights
+from lowbitc.passes.synthesize_samples import synthesize_samples
 from lowbitc.targets.build import build_program
 from lowbitc.targets.registry import load_target
 
@@ -82,9 +84,9 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
     """Compile a float ONNX model to a program.
 
     ``calib`` is an .npz, a folder of images, ``package.module:function`` or a dictionary of
-    arrays; without it and without MODEL.calib.npz or lowbitc.toml beside the model, ranges are
-    estimated from batch-norm statistics. ``bits`` is a/b/c as on the command line. Raises
-    CompileError with every reason.
+    arrays; without it and without MODEL.calib.npz or lowbitc.toml beside the model, images are made
+    up that fit the batch-norm statistics, or else ranges are estimated from the weights. ``bits``
+    is a/b/c as on the command line. Raises CompileError with every reason.
     """
     path = Path(model) if isinstance(model, (str, Path)) else None
     options = settle(
@@ -121,10 +123,20 @@ def compile_with(
     found = list(imported.diagnostics)
     raise_errors(found)
     graph = imported.graph
-    dataset = None
+    dataset = sample = None
     if options.calib is not None:
         dataset = open_dataset(options.calib, input_specs(graph), options.preprocess)
-    sample = None if dataset is None else next(_samples(graph, dataset, 1))
+        sample = next(_samples(graph, dataset, 1))
+    elif (made := synthesize_samples(graph, batchnorm_moments(graph))) is not None:
+        dataset = open_dataset({made.value: made.images}, input_specs(graph), None)
+        found.append(
+            tell_data_free(
+                f"{len(made.images)} images were made up",
+                f"the network's batch norms fit inputs from {made.span} best",
+            )
+        )
+    if dataset is None and options.weights == FEEDBACK:
+        options = dataclasses.replace(options, weights="mse")
     passes = (*FOLDING, *quantizing(graph, target, options, dataset, report, training))
     manager = PassManager(passes, hook(sample)) if hook is not None else PassManager(passes)
     result = manager.run(graph)

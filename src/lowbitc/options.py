@@ -73,10 +73,11 @@ def settle(  # noqa: PLR0913 - one a setting
     found: list[Diagnostic] = []
     chosen_clip = clip or held.clip or "mse"
     settled_bits = held.bits_or(bits, DEFAULT_BITS)
-    chosen_weights = weights or held.weights or _default_weights(settled_bits, source)
+    asked_weights = weights or held.weights
+    chosen_weights = asked_weights or _default_weights(settled_bits)
     found += _one_of("clip", chosen_clip, CLIP_METHODS)
     found += _one_of("weights", chosen_weights, WEIGHT_METHODS)
-    if chosen_weights == FEEDBACK and source is None:
+    if asked_weights == FEEDBACK and source is None:
         found.append(
             error(
                 "LB731",
@@ -101,11 +102,11 @@ def settle(  # noqa: PLR0913 - one a setting
     )
 
 
-def _default_weights(bits: Bits, source: DataSource | None) -> str:
-    """Round with error feedback where it pays: below 8 bits, and where there is data."""
+def _default_weights(bits: Bits) -> str:
+    """Round with error feedback where it pays: below 8 bits."""
     widths = (bits.first, bits.weights, bits.activations, *(w.weights for w in bits.layers))
     few = any(width is not None and width < _FULL for width in widths)
-    return FEEDBACK if few and source is not None else "mse"
+    return FEEDBACK if few else "mse"
 
 
 def parse_shapes(spelled: Iterable[str]) -> dict[str, tuple[int | None, ...]]:
