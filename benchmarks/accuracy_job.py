@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import resource
 import sys
@@ -15,7 +16,6 @@ import numpy as np
 from agreement import divergence, same_class
 from network_list import NETWORKS
 
-from lowbitc import compilation
 from lowbitc.compilation import compile_with
 from lowbitc.options import settle
 from lowbitc.passes.recipes import LADDER
@@ -26,12 +26,8 @@ from lowbitc.targets.program.load import load_program
 if TYPE_CHECKING:
     from agreement import Array
 
-    from lowbitc.compilation import Report
-    from lowbitc.compiler.datasets.stream import Dataset
-    from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.manager import Pass
-    from lowbitc.options import Options
-    from lowbitc.targets.spec import Target
+    from lowbitc.passes.recipes import Recipe
 
 Job = dict[str, Any]
 
@@ -41,28 +37,21 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def use_step(index: int) -> None:
-    """Make compilations take the steps of the recipe up to one of its ladder."""
-    whole = compilation.quantizing
-
-    def quantizing(
-        imported: Graph, target: Target, options: Options, dataset: Dataset | None, report: Report
-    ) -> tuple[Pass, ...]:
-        passes = whole(imported, target, options, dataset, report)
-        recipe = LADDER[index][1]
-        return tuple(
-            dataclasses.replace(p, recipe=recipe) if isinstance(p, RoundWeights) else p
-            for p in passes
-        )
-
-    compilation.quantizing = quantizing
+def with_recipe(recipe: Recipe, rounds: Pass | None) -> Pass:
+    """Return the pass that rounds weights with another recipe."""
+    if not isinstance(rounds, RoundWeights):
+        message = "the recipe's steps are for fewer than 8 bits"
+        raise TypeError(message)
+    return dataclasses.replace(rounds, recipe=recipe)
 
 
 def compiled(job: Job, calib: dict[str, Array], folder: Path) -> Path:
     """Compile as ``lowbitc compile`` does and write the program."""
     method = job["method"]
+    step = None
     if method.startswith("step-"):
-        use_step(int(method.removeprefix("step-")))
+        recipe = LADDER[int(method.removeprefix("step-"))][1]
+        step = functools.partial(with_recipe, recipe)
     weights = {"nearest": "mse", "sawb": "sawb"}.get(method)
     options = settle(
         None,
@@ -73,7 +62,7 @@ def compiled(job: Job, calib: dict[str, Array], folder: Path) -> Path:
         threads=job["threads"],
     )
     path = folder / "program.lbc"
-    compile_with(Path(job["model"]), options).program.save(path)
+    compile_with(Path(job["model"]), options, training=step).program.save(path)
     return path
 
 
