@@ -18,5 +18,21 @@ class Arguments(TypedDict):
     shapes: tuple[str, ...]
     clip: str | None
     weights: str | None
-    limit: int
+    limit: int | None
     threads: int
+
+
+class Bounding(TypedDict):
+    """What options.search_options() gives a command."""
+
+    max_drop: float | None
+    max_size: int | None
+    max_energy: float | None
+    max_nps: int | None
+    data: str | None
+    metric: str
+    write_config: Path | None
+
+
+class SearchArguments(Arguments, Bounding):
+    """Both, for a command that compiles at given bits or searches them."""

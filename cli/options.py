@@ -128,16 +128,69 @@ def compile_options() -> Decorator:
         click.option(
             "--limit",
             type=click.IntRange(min=1),
-            default=512,
-            show_default=True,
             metavar="N",
-            help="Calibrate on the first N samples.",
+            help="Calibrate on the first N samples; 512 when left out.",
         ),
         threads_option(),
     )
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         # The last decorator applied is the first option that help lists.
+        return functools.reduce(lambda made, add: add(made), reversed(decorators), command)
+
+    return decorate
+
+
+def search_options() -> Decorator:
+    """Take the bounds of a search for bits."""
+    decorators = (
+        click.option(
+            "--max-drop",
+            type=float,
+            metavar="SHARE",
+            help="With --bits auto: lose at most this, 0.01 being one point of accuracy.",
+        ),
+        click.option(
+            "--max-size",
+            type=click.IntRange(min=1),
+            metavar="BYTES",
+            help="With --bits auto: a program of at most so many bytes.",
+        ),
+        click.option(
+            "--max-energy",
+            type=float,
+            metavar="JOULES",
+            help="With --bits auto: at most this a frame, by the chip's cost model.",
+        ),
+        click.option(
+            "--max-nps",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="With --bits auto: at most so many neural processors.",
+        ),
+        click.option(
+            "--data",
+            metavar="DATA",
+            help="With --bits auto: measure the loss on these labelled samples, not on calibration "
+            "samples kept apart.",
+        ),
+        click.option(
+            "--metric",
+            default="top1",
+            show_default=True,
+            metavar="METRIC",
+            help="With --data: what is measured; see docs/gate.md.",
+        ),
+        click.option(
+            "--write-config",
+            type=FILE,
+            metavar="OUT.toml",
+            help="With --bits auto: where the bits are written; MODEL.lowbitc.toml beside the "
+            "program when left out.",
+        ),
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         return functools.reduce(lambda made, add: add(made), reversed(decorators), command)
 
     return decorate

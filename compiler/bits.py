@@ -17,11 +17,6 @@ WIDTHS = (1, 2, 4, 8)
 _FIELDS = 3
 
 
-def exactly(name: str) -> str:
-    """Return the shell pattern that fits this name and no other."""
-    return "".join(f"[{c}]" if c in "[*?" else c for c in name)
-
-
 @dataclass(frozen=True, slots=True)
 class LayerBits:
     """What one pattern asks for; None leaves the network's setting.

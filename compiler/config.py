@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 FILE_NAME = "lowbitc.toml"
 _SIDES = 2
 
-_TOP = frozenset({"bits", "target", "calib", "clip", "weights", "layer", "preprocess", "shape"})
+_TOP = frozenset(
+    {"bits", "target", "calib", "limit", "clip", "weights", "layer", "preprocess", "shape"}
+)
 _LAYER = frozenset({"match", "weights", "activations", "host"})
 _PREPROCESS = frozenset({"size", "layout", "color", "mean", "scale", "resize"})
 
@@ -34,6 +36,7 @@ class Config:
     bits: str | None = None
     target: str | None = None
     calib: str | None = None
+    limit: int | None = None
     clip: str | None = None
     weights: str | None = None
     layers: tuple[LayerBits, ...] = ()
@@ -80,6 +83,7 @@ class _Reader:
             bits=self.text(table, "bits"),
             target=self.text(table, "target"),
             calib=self.text(table, "calib"),
+            limit=self.count(table, "limit"),
             clip=self.text(table, "clip"),
             weights=self.text(table, "weights"),
             layers=tuple(self.layer(t) for t in self.tables(table, "layer")),
@@ -99,6 +103,15 @@ class _Reader:
         value = table.get(key)
         if value is not None and not isinstance(value, str):
             self.refuse(f"{key} is no text", value, "text in quotes")
+            return None
+        return value
+
+    def count(self, table: Mapping[str, object], key: str) -> int | None:
+        value = table.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            self.refuse(f"{key} is no number of samples", value, "a whole number from 1")
             return None
         return value
 

@@ -36,10 +36,10 @@ def _comment(line: str) -> str:
 
 
 def _top(config: Config) -> Iterator[str]:
-    for key in ("bits", "target", "calib", "clip", "weights"):
-        value: str | None = getattr(config, key)
+    for key in ("bits", "target", "calib", "limit", "clip", "weights"):
+        value: str | int | None = getattr(config, key)
         if value is not None:
-            yield f"{key} = {_text(value)}"
+            yield f"{key} = {_text(value) if isinstance(value, str) else value}"
     if config.shapes:
         yield f"shape = [{', '.join(_text(shape) for shape in config.shapes)}]"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from lowbitc.cli.arguments import Arguments
+    from lowbitc.cli.arguments import SearchArguments
     from lowbitc.cli.present import Table
     from lowbitc.cli.watch import Watch
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     help="Where the program goes; beside the model when left out.",
 )
 @options.compile_options()
+@options.search_options()
 @click.option(
     "--verify-numerics",
     is_flag=True,
@@ -49,21 +50,33 @@ def command(
     verify_numerics: bool,
     timings: bool,
     dumps: tuple[str, ...],
-    **arguments: Unpack[Arguments],
+    **arguments: Unpack[SearchArguments],
 ) -> None:
     """Compile a float ONNX model into a program for the chip.
 
     Without --calib, samples come from MODEL.calib.npz or lowbitc.toml beside the model; if there
     are none, ranges come from the batch-norm statistics and the weights, which costs accuracy.
+
+    --bits auto chooses bits for each layer within a bound, such as --max-drop 0.01; besides the
+    program it writes a lowbitc.toml to read, edit and compile with (--config).
     """
-    from lowbitc.cli import findings, present, settings
+    from lowbitc.cli import findings, present, searched, settings
     from lowbitc.cli.made import summary
     from lowbitc.cli.progress import progress
     from lowbitc.cli.watch import Watch
     from lowbitc.compilation import compile_with
     from lowbitc.options import settle
 
-    settled = settle(model, **arguments)
+    bounds, plain = searched.divide(arguments)
+    if plain["bits"] == searched.AUTO:
+        if verify_numerics or timings or dumps:
+            raise click.UsageError(
+                "--verify-numerics, --timings and --dump-after go with fixed bits: "
+                "compile with the lowbitc.toml that --bits auto writes"
+            )
+        searched.search_bits(model, output or model.with_suffix(".lbc"), bounds, plain)
+        return
+    settled = settle(model, **plain)
     watch = Watch(verify=verify_numerics, dumps=dumps, threads=settled.threads)
     with progress() as told:
         made = compile_with(model, settled, hook=watch.hook, report=told)

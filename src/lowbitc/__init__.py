@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lowbitc.compilation import compile, compile_with  # noqa: A004 - the field's verb
     from lowbitc.compiler.diagnostics import CompileError, Diagnostic
     from lowbitc.gating import Verdict, gate
+    from lowbitc.searching import search
     from lowbitc.simulation import Simulation, load, simulate
     from lowbitc.targets.engines.simulator import Simulator
     from lowbitc.targets.program.program import Program
@@ -46,6 +47,7 @@ __all__ = [
     "compile_with",
     "gate",
     "load",
+    "search",
     "simulate",
     "tune",
 ]
@@ -65,6 +67,7 @@ _HOMES = {
     "compile_with": "lowbitc.compilation",
     "gate": "lowbitc.gating",
     "load": "lowbitc.simulation",
+    "search": "lowbitc.searching",
     "simulate": "lowbitc.simulation",
     "tune": "lowbitc.tuning",
 }

@@ -78,7 +78,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
     shapes: Sequence[str] = (),
     clip: str | None = None,
     weights: str | None = None,
-    limit: int = 512,
+    limit: int | None = None,
     threads: int = 0,
 ) -> Program:
     """Compile a float ONNX model to a program.
@@ -126,7 +126,7 @@ def compile_with(
     dataset = sample = None
     if options.calib is not None:
         dataset = open_dataset(options.calib, input_specs(graph), options.preprocess)
-        sample = next(_samples(graph, dataset, 1))
+        sample = next(samples_of(graph, dataset, 1))
     elif (made := synthesize_samples(graph, batchnorm_moments(graph))) is not None:
         dataset = open_dataset({made.value: made.images}, input_specs(graph), None)
         found.append(
@@ -183,7 +183,7 @@ def _calibrating(
     """Return the passes that look at data: clips, and weights where errors are fed back."""
     count = min(len(dataset), options.limit)
     calibrate = CalibratePact(
-        lambda: _reported(_samples(imported, dataset, count), count, report),
+        lambda: _reported(samples_of(imported, dataset, count), count, report),
         options.bits,
         options.clip,
         options.threads,
@@ -193,12 +193,12 @@ def _calibrating(
     layers = itertools.count(1)
     return (
         EqualizeChannels(
-            lambda: _samples(imported, dataset, min(count, _EQUALIZE_ON)),
+            lambda: samples_of(imported, dataset, min(count, _EQUALIZE_ON)),
             options.bits,
         ),
         calibrate,
         RoundWeights(
-            lambda: _samples(imported, dataset, count),
+            lambda: samples_of(imported, dataset, count),
             options.bits,
             threads=options.threads,
             advance=lambda: report("round weights", next(layers), 0),
@@ -213,7 +213,7 @@ def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
     )
 
 
-def _samples(graph: Graph, dataset: Dataset, count: int) -> Iterator[dict[str, Array]]:
+def samples_of(graph: Graph, dataset: Dataset, count: int) -> Iterator[dict[str, Array]]:
     """Yield single samples in the shapes of the graph's inputs."""
     singles = itertools.chain.from_iterable(
         ({k: v[i] for k, v in batch.inputs.items()} for i in range(batch.size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.config import FILE_NAME, Config, read_config
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 from lowbitc.passes import bin_weights
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from lowbitc.compiler.bits import Bits
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.compiler.datasets.preprocess import Preprocess
 
@@ -53,16 +53,17 @@ def settle(  # noqa: PLR0913 - one a setting
     shapes: Sequence[str] = (),
     clip: str | None = None,
     weights: str | None = None,
-    limit: int = DEFAULT_LIMIT,
+    limit: int | None = None,
     threads: int = 0,
+    search: bool = False,
 ) -> Options:
     """Take arguments first, then ``lowbitc.toml``, then defaults.
 
+    For a ``search`` the bits are left open: of the file's layers, those kept on the CPU count.
     Beside the model, ``lowbitc.toml`` and ``MODEL.calib.npz`` are used when they are there.
     Raises CompileError LB730 or LB731.
     """
-    beside = model.parent / FILE_NAME if model is not None else None
-    path = config or (beside if beside is not None and beside.exists() else None)
+    path = config or config_beside(model)
     held = read_config(path) if path is not None else Config()
     source = calib
     if source is None and held.calib is not None and path is not None:
@@ -73,8 +74,12 @@ def settle(  # noqa: PLR0913 - one a setting
     found: list[Diagnostic] = []
     chosen_clip = clip or held.clip or "mse"
     settled_bits = held.bits_or(bits, DEFAULT_BITS)
+    if search:
+        settled_bits = Bits(layers=tuple(layer for layer in held.layers if layer.on_host))
+    # Error feedback pays below 8 bits.
+    few = search or _below_full(settled_bits)
     asked_weights = weights or held.weights
-    chosen_weights = asked_weights or _default_weights(settled_bits)
+    chosen_weights = asked_weights or (FEEDBACK if few else "mse")
     found += _one_of("clip", chosen_clip, CLIP_METHODS)
     found += _one_of("weights", chosen_weights, WEIGHT_METHODS)
     if asked_weights == FEEDBACK and source is None:
@@ -97,16 +102,21 @@ def settle(  # noqa: PLR0913 - one a setting
         shapes=parse_shapes([*held.shapes, *shapes]),
         clip=chosen_clip,
         weights=chosen_weights,
-        limit=limit,
+        limit=limit or held.limit or DEFAULT_LIMIT,
         threads=threads,
     )
 
 
-def _default_weights(bits: Bits) -> str:
-    """Round with error feedback where it pays: below 8 bits."""
+def config_beside(model: Path | None) -> Path | None:
+    """Return the ``lowbitc.toml`` that lies beside a model, if one does."""
+    beside = model.parent / FILE_NAME if model is not None else None
+    return beside if beside is not None and beside.exists() else None
+
+
+def _below_full(bits: Bits) -> bool:
+    """Whether anything has fewer than 8 bits."""
     widths = (bits.first, bits.weights, bits.activations, *(w.weights for w in bits.layers))
-    few = any(width is not None and width < _FULL for width in widths)
-    return FEEDBACK if few else "mse"
+    return any(width is not None and width < _FULL for width in widths)
 
 
 def parse_shapes(spelled: Iterable[str]) -> dict[str, tuple[int | None, ...]]:

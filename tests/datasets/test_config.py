@@ -45,13 +45,22 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     path = _write(
         tmp_path,
-        'bitz = "8/4/4"\ntarget = 3\n[[layer]]\nweights = 3\ncolour = 1\n'
+        'bitz = "8/4/4"\ntarget = 3\nlimit = 0\n[[layer]]\nweights = 3\ncolour = 1\n'
         '[preprocess]\nsize = 4\ncolor = "cmyk"\n',
     )
     with pytest.raises(CompileError) as refused:
         read_config(path)
     messages = " ".join(d.message for d in refused.value.diagnostics)
-    for part in ("bitz", "target", "match", "layer.weights", "layer.colour", "size", "color"):
+    for part in (
+        "bitz",
+        "target",
+        "limit",
+        "match",
+        "layer.weights",
+        "layer.colour",
+        "size",
+        "color",
+    ):
         assert part in messages
     assert {d.code for d in refused.value.diagnostics} == {"LB730"}
 

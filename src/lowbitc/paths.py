@@ -1,0 +1,138 @@
+"""Lay the path of mixes for a network: measure every layer, weigh what its widths save."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lowbitc.compilation import samples_of
+from lowbitc.compiler.bits import Bits
+from lowbitc.compiler.manager import PassManager
+from lowbitc.mixing import FULL, Goal, Mix, Option, Saving, find_path
+from lowbitc.passes.absorb_shifts import AbsorbShifts
+from lowbitc.passes.assign_devices import AssignDevices
+from lowbitc.passes.calibrate_pact import CalibratePact
+from lowbitc.passes.chains import KEEPS_LEVELS, channels_of, find_chains
+from lowbitc.passes.folding import FOLDING
+from lowbitc.passes.measure_sensitivity import Part, measure_sensitivity
+from lowbitc.targets.registry import load_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lowbitc.compiler.bits import LayerBits
+    from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.passes.measure_sensitivity import Sensitivity
+    from lowbitc.targets.cost import LayerCost
+    from lowbitc.trials import Trial, Trials
+
+_SAMPLES = 64
+"""Samples that every layer is measured on: divergences are smooth, and this is done often."""
+_STAGE_WORD_BYTES = 4
+_REQUANTIZE_WORDS = 5
+_DENSEST = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Mixes from 8 bits down, what they were made from, and the layers in order.
+
+    ``kept`` are the entries of layers that the user keeps on the CPU.
+    """
+
+    mixes: tuple[Mix, ...]
+    full: Trial
+    sensitivities: tuple[Sensitivity, ...]
+    order: tuple[str, ...]
+    kept: tuple[LayerBits, ...]
+
+    def bits(self, mix: Mix) -> Bits:
+        """Return the bits of a mix."""
+        return mix.bits(self.order, self.kept)
+
+
+def lay_path(trials: Trials, goal: Goal) -> Path:
+    """Measure every layer of a network at every width, and compile it at 8 bits."""
+    graph = _calibrated(trials)
+    count = min(_SAMPLES, trials.options.limit)
+    lost = measure_sensitivity(
+        graph,
+        lambda: samples_of(trials.graph, trials.calib, count),
+        trials.options.clip,
+        lambda done, steps: trials.report("measure layers", done, steps),
+    )
+    kept = trials.options.bits.layers
+    full = trials.run(Bits(FULL, FULL, FULL, kept), "mse")
+    target = load_target(trials.options.target)
+    costs = {layer.name: layer for layer in full.layers}
+    weigh = _Savings(graph, costs, target.figure("synaptic_op_energy"))
+    allowed = {Part.WEIGHTS: target.weight_bits, Part.ACTIVATIONS: target.activation_bits}
+    options = [Option(s, weigh.of(s)) for s in lost if s.width in allowed[s.part]]
+    whole = Saving(full.size_bytes, full.dynamic_energy_j)
+    order = tuple(node.name for node in graph.nodes)
+    return Path(find_path(options, whole, goal), full, lost, order, kept)
+
+
+def _calibrated(trials: Trials) -> Graph:
+    """Return the folded network with its clips at 8 bits."""
+    options = trials.options
+    bits = Bits(FULL, FULL, FULL, options.bits.layers)
+    target = load_target(options.target)
+    count = min(_SAMPLES, options.limit)
+    passes = (
+        *FOLDING,
+        AssignDevices(target.findings, bits),
+        AbsorbShifts(),
+        CalibratePact(
+            lambda: samples_of(trials.graph, trials.calib, count),
+            bits,
+            options.clip,
+            options.threads,
+        ),
+    )
+    return PassManager(passes).run(trials.graph).graph
+
+
+class _Savings:
+    """What a width saves, from the layers' cost at 8 bits."""
+
+    def __init__(self, graph: Graph, costs: Mapping[str, LayerCost], operation_j: float) -> None:
+        self.graph = graph
+        self.operation_j = operation_j
+        self.costs = costs
+        self.chains = {chain.compute.name: chain for chain in find_chains(graph)}
+        self.nodes = {node.name: node for node in graph.nodes}
+        self.readers = graph.consumers()
+
+    def of(self, lost: Sensitivity) -> Saving:
+        """Return what a width saves against 8 bits."""
+        return self.weights(lost) if lost.part is Part.WEIGHTS else self.activations(lost)
+
+    def weights(self, lost: Sensitivity) -> Saving:
+        """Fewer bits a weight; energy is by synaptic operation and bit."""
+        share = 1 - lost.width / FULL
+        weights = self.graph.tensor(self.nodes[lost.layer].inputs[1]).size
+        cost = self.costs.get(lost.layer)
+        operations = cost.synaptic_ops if cost is not None else 0.0
+        return Saving(weights * share, operations * self.operation_j * share)
+
+    def activations(self, lost: Sensitivity) -> Saving:
+        """More zeros, which cause no event; thresholds take more room than a multiplier."""
+        words = (1 << lost.width) - 1 - _REQUANTIZE_WORDS
+        chain = self.chains.get(lost.layer)
+        channels = channels_of(self.graph, chain.compute) if chain else 0
+        value = chain.output if chain else self.nodes[lost.layer].outputs[0]
+        energy = sum(
+            cost.energy_j * lost.zeros / max(1 - cost.sparsity, 1 - _DENSEST)
+            for cost in self.reading(value)
+        )
+        return Saving(-_STAGE_WORD_BYTES * words * channels, energy)
+
+    def reading(self, value: str) -> Iterator[LayerCost]:
+        """Yield the cost of the layers that read a value, also where levels are moved between."""
+        for node in self.readers.get(value, []):
+            if isinstance(node, KEEPS_LEVELS):
+                yield from itertools.chain.from_iterable(map(self.reading, node.outputs))
+            elif node.name in self.costs:
+                yield self.costs[node.name]

@@ -1,0 +1,82 @@
+"""Outputs are compared by what they mean: scores by answers, values by error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lowbitc.compiler.ir import ops
+from lowbitc.compiler.statistics.output_change import Change, OutputKind, compare
+from lowbitc.passes.name_outputs import output_kind
+from tests.quantization.networks import Builder
+
+SCORES = OutputKind(-1, normalised=True)
+
+
+def test_a_change_between_near_ties_costs_little_and_a_sure_answer_all_of_it() -> None:
+    wanted = np.array([[0.51, 0.49], [0.98, 0.02]])
+    tie = compare(SCORES, wanted, np.array([[0.4, 0.6], [0.9, 0.1]]), 2)
+    sure = compare(SCORES, wanted, np.array([[0.6, 0.4], [0.1, 0.9]]), 2)
+    assert tie.drop == pytest.approx(0.02 / 2)
+    assert sure.drop == pytest.approx(0.96 / 2)
+    assert (tie.agreeing, sure.agreeing) == (1, 1)
+
+
+def test_logits_are_softened_and_equal_ones_lose_nothing() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 7))
+    shifted = compare(OutputKind(-1), logits, logits + 3, 5)
+    assert shifted.divergence == pytest.approx(0, abs=1e-12)
+    assert shifted.drop == 0
+    assert compare(OutputKind(-1), logits, -logits, 5).divergence > 0.1
+
+
+def test_a_line_of_text_loses_as_much_as_its_worst_position() -> None:
+    wanted = np.array([[[0.9, 0.1], [0.7, 0.3], [0.8, 0.2]]])
+    found = np.array([[[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]]])
+    changed = compare(SCORES, wanted, found, 1)
+    assert changed.drop == pytest.approx(0.6)
+    assert changed.agreeing == 0
+
+
+def test_classes_may_stand_on_another_axis() -> None:
+    wanted = np.array([[[0.9, 0.2], [0.1, 0.8]]])
+    assert compare(OutputKind(-2, normalised=True), wanted, wanted[:, ::-1], 1).drop > 0.5
+
+
+def test_values_are_compared_by_their_relative_error() -> None:
+    wanted = np.array([[1.0], [3.0]])
+    assert compare(OutputKind(), wanted, wanted + 0.5, 2).drop == pytest.approx(0.5 / 2)
+
+
+def test_batches_add_up() -> None:
+    rng = np.random.default_rng(1)
+    wanted, found = rng.normal(size=(2, 6, 4))
+    whole = compare(OutputKind(-1), wanted, found, 6)
+    parts = sum(
+        (compare(OutputKind(-1), wanted[s], found[s], 3) for s in (slice(3), slice(3, 6))),
+        Change(),
+    )
+    assert parts.drop == pytest.approx(whole.drop)
+    assert parts.divergence == pytest.approx(whole.divergence)
+
+
+def test_outputs_of_a_dense_layer_are_scores_and_those_of_an_autoencoder_are_values() -> None:
+    net = Builder((1, 3, 8, 8))
+    scores = net.dense(net.flat(net.mean(net.relu(net.conv("x", 8)))), 10)
+    graph = net.graph(scores)
+    assert output_kind(graph, scores) == OutputKind(-1)
+    mirror = Builder((1, 16))
+    copied = mirror.dense(mirror.relu(mirror.dense("x", 4)), 16)
+    assert output_kind(mirror.graph(copied), copied) == OutputKind()
+
+
+def test_a_softmax_says_where_the_classes_are() -> None:
+    net = Builder((1, 3, 8, 8))
+    made = net.conv("x", 4)
+    found = net.put(ops.Softmax(**net.base("Softmax", made), axis=1), (1, 4, 8, 8))
+    assert output_kind(net.graph(found), found) == OutputKind(-3, normalised=True)
+
+
+def test_single_numbers_are_values() -> None:
+    net = Builder((1, 3))
+    assert output_kind(net.graph(net.dense("x", 1)), "Dense0_out") == OutputKind()
