@@ -7,24 +7,21 @@ the target's TOML file, with its source.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
-
-from lowbitc.compiler.ir.quantized import DEVICE_OPS
-from lowbitc.targets.engines.events import COUNTED
 
 if TYPE_CHECKING:
     from lowbitc.compiler.diagnostics import Source
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.container import Json
-    from lowbitc.targets.engines.events import Counts
+    from lowbitc.targets.engines.events import Counts, ProcessorCount
     from lowbitc.targets.placement.model import NeuralProcessor
     from lowbitc.targets.program.program import Program
     from lowbitc.targets.spec import Target
 
+_BYTE = 8
 _FULL = 8
 """Bits of a weight that the figures of synaptic operations are for."""
 
@@ -45,27 +42,51 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerCost:
-    """A layer's events, operations and cycles a frame; ``bits`` are those of its weights.
+class ProcessorCost:
+    """What one NP does in a frame: docs/engines.md says what each count means."""
 
-    A layer without weights has the bits of its output.
+    index: int
+    x: int
+    y: int
+    events_in: float
+    events_out: float
+    synaptic_ops: float
+    sram_read_bytes: float
+    sram_write_bytes: float
+    hops: float
+    cycles: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """A layer's events, operations, memory traffic and cycles a frame.
+
+    ``bits`` are those of its weights, or without weights of its output. ``cycles`` are those of
+    its slowest NP; the other counts are sums over ``by_processor``, but ``events``, which counts
+    an event once however many NPs read it.
     """
 
     name: str
     op: str
     sources: tuple[Source, ...]
     events: float
+    events_out: float
     synaptic_ops: float
+    sram_read_bytes: float
+    sram_write_bytes: float
+    hops: float
     cycles: float
     energy_j: float
     bits: int
     processors: int
     sparsity: float
+    by_processor: tuple[ProcessorCost, ...]
 
     def as_json(self) -> dict[str, Json]:
         """Return plain dictionaries, lists, numbers and texts."""
         held = asdict(self)
         held["sources"] = [asdict(source) for source in self.sources]
+        held["by_processor"] = [asdict(processor) for processor in self.by_processor]
         return held
 
 
@@ -76,10 +97,10 @@ def estimate_cost(
     processors = program.placement.of_layer()
     frames = max(counts.samples, 1)
     layers = tuple(
-        _layer(node, launch.graph, target, counts, processors.get(node.name, ()), frames)
+        _layer(node, launch.graph, target, counts, processors[node.name], frames)
         for launch in program.launches
         for node in launch.graph.nodes
-        if isinstance(node, DEVICE_OPS) and isinstance(node, COUNTED)
+        if node.name in processors
     )
     clock = target.figure("clock")
     by_name = {layer.name: layer.cycles for layer in layers}
@@ -109,45 +130,70 @@ def _layer(
     frames: int,
 ) -> LayerCost:
     count = counts.of(node.name)
-    events, operations = count.events / frames, count.synaptic_ops / frames
+    operations = count.synaptic_ops / frames
     output = graph.tensor(node.outputs[0])
     width = output.levels.bits if output.levels else _FULL
     weights = graph.tensor(node.inputs[1]).levels if len(node.inputs) > 1 else None
     bits = (
         weights.bits if weights is not None and node.op.startswith(("QConv", "QDense")) else width
     )
-    share = max(len(placed), 1)
-    rate = target.figure("synaptic_ops_per_cycle") * _FULL / bits
-    # Every NP of a layer sees all events of its columns; the operations are shared out.
     made = math.prod(output.dims)
-    cycles = max(
-        operations / (share * rate),
-        events / target.figure("events_per_cycle"),
-        made * width / _FULL / (share * target.figure("link_bytes_per_cycle")),
+    rate = target.figure("synaptic_ops_per_cycle") * _FULL / bits
+    processors = tuple(
+        _processor(p, target, count.of(p.index), frames, rate, width) for p in placed
     )
     energy = (
         operations * target.figure("synaptic_op_energy") * bits / _FULL
-        + events * target.figure("event_energy")
-        + events * _hops(placed) * target.figure("hop_energy")
+        + sum(p.events_in for p in processors) * target.figure("event_energy")
+        + count.hops / frames * target.figure("hop_energy")
         + made * target.figure("output_energy")
     )
     return LayerCost(
-        node.name,
-        node.op,
-        node.sources,
-        events,
-        operations,
-        cycles,
-        energy,
-        bits,
-        len(placed),
-        count.sparsity,
+        name=node.name,
+        op=node.op,
+        sources=node.sources,
+        events=count.events / frames,
+        events_out=count.events_out / frames,
+        synaptic_ops=operations,
+        sram_read_bytes=count.sram_read_bits / _BYTE / frames,
+        sram_write_bytes=count.sram_write_bits / _BYTE / frames,
+        hops=count.hops / frames,
+        cycles=max(p.cycles for p in processors),
+        energy_j=energy,
+        bits=bits,
+        processors=len(placed),
+        sparsity=count.sparsity,
+        by_processor=processors,
     )
 
 
-def _hops(placed: tuple[NeuralProcessor, ...]) -> float:
-    """Return the hops of an event that is passed along all NPs of its layer, one to the next."""
-    return 1 + sum(abs(a.x - b.x) + abs(a.y - b.y) for a, b in itertools.pairwise(placed))
+def _processor(
+    placed: NeuralProcessor,
+    target: Target,
+    count: ProcessorCount,
+    frames: int,
+    rate: float,
+    width: int,
+) -> ProcessorCost:
+    """Return an NP's work a frame; ``rate`` is in operations a cycle, ``width`` in bits a level."""
+    operations, events = count.synaptic_ops / frames, count.events_in / frames
+    sent = count.events_out / frames * width / _BYTE
+    return ProcessorCost(
+        index=placed.index,
+        x=placed.x,
+        y=placed.y,
+        events_in=events,
+        events_out=count.events_out / frames,
+        synaptic_ops=operations,
+        sram_read_bytes=count.sram_read_bits / _BYTE / frames,
+        sram_write_bytes=count.sram_write_bits / _BYTE / frames,
+        hops=count.hops / frames,
+        cycles=max(
+            operations / rate,
+            events / target.figure("events_per_cycle"),
+            sent / target.figure("link_bytes_per_cycle"),
+        ),
+    )
 
 
 def _interval(program: Program, target: Target, cycles: dict[str, float]) -> float:

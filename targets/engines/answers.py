@@ -45,7 +45,7 @@ def check_answers(program: Program, engine: str, *, threads: int = 0) -> Iterato
         step = program.steps[answer.step]
         if not isinstance(step, Launch):
             continue
-        made = make(step.graph, threads).run(answer.inputs)
+        made = make(program, step, threads).run(answer.inputs)
         for name, wanted in answer.outputs.items():
             found = made[name]
             if found.shape != wanted.shape:

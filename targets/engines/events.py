@@ -1,35 +1,85 @@
-"""Events and synaptic operations of layers: what the chip would do, counted from levels.
+"""What is counted while a program runs: events, operations, memory traffic and hops.
 
-An event is a level that is not 0 on its way into a layer. Each causes one synaptic operation for
-every weight that it meets: the output positions whose window holds it, times the output channels
-of its group. Pools, tables and Adds do one operation an event and window.
+A nonzero level is an event; a level 0 is none. docs/engines.md says what each count means.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from lowbitc.compiler.ir import quantized as q
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+COUNTED = (
+    q.QConv,
+    q.QConvTranspose,
+    q.QDense,
+    q.QAveragePool,
+    q.QMaxPool,
+    q.QAdd,
+    q.QTable,
+)
+"""Operators that do work for an event; the others only move levels."""
 
-    from lowbitc.compiler.elements import Array, Int64
-    from lowbitc.compiler.ir.graph import Graph
-    from lowbitc.compiler.ir.node import Node
+
+@dataclass(slots=True)
+class ProcessorCount:
+    """Sums of one NP over all samples so far.
+
+    ``hops`` are links between neighbours on the mesh that its messages crossed: events and partial
+    sums that it sent, and what came to it from outside the mesh.
+    """
+
+    events_in: int = 0
+    events_out: int = 0
+    synaptic_ops: int = 0
+    sram_read_bits: int = 0
+    sram_write_bits: int = 0
+    hops: int = 0
+
+
+def _processors() -> dict[int, ProcessorCount]:
+    return {}
 
 
 @dataclass(slots=True)
 class LayerCount:
-    """Sums over all samples so far: levels that came in, events among them, operations."""
+    """Sums over all samples so far: levels that came in, events among them, and by NP.
+
+    An event that several NPs of the layer read is one here, and one for each of them there.
+    """
 
     levels: int = 0
     events: int = 0
-    synaptic_ops: int = 0
+    processors: dict[int, ProcessorCount] = field(default_factory=_processors)
+
+    def of(self, processor: int) -> ProcessorCount:
+        """Return the counter of an NP, a new one at first."""
+        return self.processors.setdefault(processor, ProcessorCount())
+
+    @property
+    def events_out(self) -> int:
+        """Events that the layer made."""
+        return sum(p.events_out for p in self.processors.values())
+
+    @property
+    def synaptic_ops(self) -> int:
+        """Weights that events met; in layers without weights, windows or operands."""
+        return sum(p.synaptic_ops for p in self.processors.values())
+
+    @property
+    def sram_read_bits(self) -> int:
+        """Bits that its NPs read from their memories."""
+        return sum(p.sram_read_bits for p in self.processors.values())
+
+    @property
+    def sram_write_bits(self) -> int:
+        """Bits that its NPs wrote to their memories."""
+        return sum(p.sram_write_bits for p in self.processors.values())
+
+    @property
+    def hops(self) -> int:
+        """Links of the mesh that its NPs' messages crossed."""
+        return sum(p.hops for p in self.processors.values())
 
     @property
     def sparsity(self) -> float:
@@ -51,107 +101,3 @@ class Counts:
     def of(self, layer: str) -> LayerCount:
         """Return the counter of a layer, a new one at first."""
         return self.layers.setdefault(layer, LayerCount())
-
-
-COUNTED = (
-    q.QConv,
-    q.QConvTranspose,
-    q.QDense,
-    q.QAveragePool,
-    q.QMaxPool,
-    q.QAdd,
-    q.QTable,
-)
-"""Operators that do work for an event; the others only move levels."""
-
-
-def count_node(node: Node, graph: Graph, values: Mapping[str, Array], counts: Counts) -> None:
-    """Add the events that go into a node, whose inputs are among ``values``."""
-    if not isinstance(node, COUNTED):
-        return
-    count = counts.of(node.name)
-    for value in node.inputs[: 2 if isinstance(node, q.QAdd) else 1]:
-        levels = values[value]
-        spatial = events_by_position(levels, channels_last=isinstance(node, q.QDense))
-        count.levels += levels.size
-        count.events += int(spatial.sum())
-        count.synaptic_ops += synaptic_ops(node, graph, spatial)
-
-
-def events_by_position(levels: Array, *, channels_last: bool) -> Int64:
-    """Return how many levels are not 0 at each place, summed over frames and channels."""
-    if channels_last:
-        return np.asarray(np.count_nonzero(levels), np.int64)
-    return np.asarray(np.count_nonzero(levels, axis=(0, 1)), np.int64)
-
-
-def synaptic_ops(node: Node, graph: Graph, events: Int64) -> int:
-    """Return the operations that events at each place of a node's input cause."""
-    return int((events * fan_out(node, graph)).sum())
-
-
-@functools.singledispatch
-def fan_out(node: Node, graph: Graph) -> Int64:
-    """Return how many operations one event causes, by place; one number where all are equal."""
-    del node, graph
-    return np.ones((), np.int64)
-
-
-@fan_out.register(q.QDense)
-def _dense(node: q.QDense, graph: Graph) -> Int64:
-    return np.asarray(graph.shape(node.inputs[1])[0], np.int64)
-
-
-@fan_out.register(q.QConv)
-@fan_out.register(q.QAveragePool)
-@fan_out.register(q.QMaxPool)
-def _window(node: q.QConv | q.QAveragePool | q.QMaxPool, graph: Graph) -> Int64:
-    size = graph.shape(node.inputs[0])[2:]
-    outputs = graph.shape(node.outputs[0])[2:]
-    rank = len(size)
-    dilation = (1,) * rank if isinstance(node, q.QAveragePool) else node.dilation
-    axes: list[Int64] = []
-    for n, out, k, s, d, begin in zip(
-        size, outputs, node.kernel, node.stride, dilation, node.pads[:rank], strict=True
-    ):
-        read = _taps(out, s, k, d) - begin
-        inside = read[(read >= 0) & (read < n)]
-        axes.append(np.bincount(inside, minlength=n).astype(np.int64))
-    channels = 1
-    if isinstance(node, q.QConv):
-        channels = graph.shape(node.outputs[0])[1] // node.groups
-    return _product(axes) * channels
-
-
-@fan_out.register(q.QConvTranspose)
-def _transposed(node: q.QConvTranspose, graph: Graph) -> Int64:
-    size = graph.shape(node.inputs[0])[2:]
-    outputs = graph.shape(node.outputs[0])[2:]
-    axes: list[Int64] = []
-    for n, out, k, s, d, begin in zip(
-        size,
-        outputs,
-        node.kernel,
-        node.stride,
-        node.dilation,
-        node.pads[: len(size)],
-        strict=True,
-    ):
-        written = _taps(n, s, k, d) - begin
-        axes.append(np.count_nonzero((written >= 0) & (written < out), axis=1).astype(np.int64))
-    return _product(axes) * (graph.shape(node.outputs[0])[1] // node.groups)
-
-
-def _taps(count: int, stride: int, kernel: int, dilation: int) -> Int64:
-    """Return i · stride + t · dilation, [count, kernel]."""
-    starts = np.arange(count, dtype=np.int64) * stride
-    offsets = np.arange(kernel, dtype=np.int64) * dilation
-    return np.asarray(np.add.outer(starts, offsets), np.int64)
-
-
-def _product(axes: Sequence[Int64]) -> Int64:
-    """Return the outer product of one vector a spatial dimension."""
-    found = np.ones((), np.int64)
-    for axis in axes:
-        found = found[..., None] * axis
-    return found

@@ -6,6 +6,7 @@ latter go through the reference engine's definitions. Without the native extensi
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,9 +16,11 @@ from lowbitc.compiler.diagnostics import InternalError
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.targets import native
 from lowbitc.targets.engines.borders import dequantize_sums, quantize_bytes
-from lowbitc.targets.engines.events import COUNTED, Counts, synaptic_ops
 from lowbitc.targets.engines.native_lowering import Lowering, lower, native_shape, supports
-from lowbitc.targets.engines.reference import ReferenceLaunch
+from lowbitc.targets.engines.nonzeros import Nonzeros
+from lowbitc.targets.engines.reference import ReferenceLaunch, samples_of
+from lowbitc.targets.engines.traffic import Tally, Traffic
+from lowbitc.targets.placement.model import NOWHERE, Placement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array, Float32, Int32, Int64, Levels
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.targets.engines.events import Counts
     from lowbitc.targets.native.plan import LayerProof, Plan
 
 Part: TypeAlias = "NativeRun | Node"
@@ -33,12 +37,13 @@ Part: TypeAlias = "NativeRun | Node"
 class FastLaunch:
     """A launch, cut and lowered; ``proofs`` says why each native layer is exact."""
 
-    def __init__(self, graph: Graph, threads: int) -> None:
-        """Lower the launch."""
+    def __init__(self, graph: Graph, threads: int, placement: Placement = NOWHERE) -> None:
+        """Lower the launch; its NPs are asked for when events are counted."""
         self.graph = graph
         self.threads = threads
-        self.parts = cut(graph, count=False)
-        self._counting: tuple[Part, ...] = ()
+        self.parts = cut(graph)
+        self._placement = placement
+        self._counting: tuple[tuple[Part, ...], Traffic] | None = None
         self._last = {v: i for i, part in enumerate(self.parts) for v in _reads(part)}
 
     @property
@@ -49,19 +54,31 @@ class FastLaunch:
 
     def run(self, inputs: Mapping[str, Array], counts: Counts | None = None) -> dict[str, Array]:
         """Return the launch's outputs by name for n samples joined along axis 0."""
-        if counts is not None and not self._counting:
-            self._counting = cut(self.graph, count=True)
         values = {v: np.asarray(inputs[v]) for v in self.graph.inputs}
-        parts = self.parts if counts is None else self._counting
+        parts, tally = self.parts, None
+        if counts is not None:
+            parts, traffic = self._counted_parts()
+            tally = Tally(traffic, samples_of(self.graph, values), counts)
         for index, part in enumerate(parts):
             if isinstance(part, NativeRun):
-                part.run(self.graph, values, self.threads, counts)
+                part.run(self.graph, values, self.threads, tally)
             else:
-                _run_node(self.graph, part, values, counts)
+                _run_node(self.graph, part, values)
+            if tally is not None:
+                tally.see_all({v: values[v] for v in (*_reads(part), *part.outputs) if v in values})
             for value in _reads(part):
                 if self._last.get(value) == index and value not in self.graph.outputs:
                     values.pop(value, None)
+        if tally is not None:
+            tally.close()
         return {value: values[value] for value in self.graph.outputs}
+
+    def _counted_parts(self) -> tuple[tuple[Part, ...], Traffic]:
+        """Return the launch cut so that plans count, and what their counts mean."""
+        if self._counting is None:
+            traffic = Traffic(self.graph, self._placement)
+            self._counting = (cut(self.graph, traffic), traffic)
+        return self._counting
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +86,17 @@ class NativeRun:
     """Nodes that run as one native plan, and what crosses its border.
 
     ``biases`` holds, by output that leaves as sums, the bias that the sums still lack; ``counted``
-    the nodes whose input events the plan counts, once for each input.
+    the values whose events the plan counts, with the channels at which each count begins.
     """
 
     plan: Plan
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     biases: Mapping[str, Int32]
-    counted: tuple[tuple[Node, int], ...]
+    counted: tuple[tuple[str, Int64], ...]
 
     def run(
-        self, graph: Graph, values: dict[str, Array], threads: int, counts: Counts | None
+        self, graph: Graph, values: dict[str, Array], threads: int, tally: Tally | None
     ) -> None:
         """Read the run's inputs from ``values`` and put its outputs there."""
         arrays = [_as_native(values[name], graph, name) for name in self.inputs]
@@ -89,27 +106,21 @@ class NativeRun:
             values[name] = (
                 np.asarray(made, np.int32) + self.biases[name] if name in self.biases else made
             )
-        if counts is None:
+        if tally is None:
             return
-        for (node, size), places in zip(self.counted, events, strict=True):
-            self._count(graph, node, size * len(arrays[0]), places, counts)
-
-    def _count(self, graph: Graph, node: Node, levels: int, places: Int64, counts: Counts) -> None:
-        rank = len(graph.shape(node.inputs[0]))
-        spatial = places.sum() if isinstance(node, q.QDense) else places
-        if not isinstance(node, q.QDense) and rank == _LINE:
-            spatial = places[0]
-        count = counts.of(node.name)
-        count.levels += levels
-        count.events += int(places.sum())
-        count.synaptic_ops += synaptic_ops(node, graph, np.asarray(spatial))
+        held = iter(events)
+        for name, starts in self.counted:
+            places = np.stack([next(held) for _ in starts])
+            behind = graph.shape(name)[2:]
+            counts = np.reshape(places, (len(starts), *behind)) if behind else places.sum((1, 2))
+            tally.found.setdefault(name, Nonzeros(starts, np.asarray(counts, np.int64)))
 
 
-_LINE = 3
+def cut(graph: Graph, traffic: Traffic | None = None) -> tuple[Part, ...]:
+    """Cut a launch into native runs and single nodes, in order.
 
-
-def cut(graph: Graph, *, count: bool) -> tuple[Part, ...]:
-    """Cut a launch into native runs and single nodes, in order."""
+    With ``traffic``, plans count the events that it asks for.
+    """
     if not native.available():
         return graph.nodes
     parts: list[Part] = []
@@ -119,14 +130,14 @@ def cut(graph: Graph, *, count: bool) -> tuple[Part, ...]:
             held.append(node)
             continue
         if held:
-            parts.append(_native_run(graph, held, count=count))
+            parts.append(_native_run(graph, held, traffic))
             held = []
         if supports(node, graph):
             held.append(node)
         else:
             parts.append(node)
     if held:
-        parts.append(_native_run(graph, held, count=count))
+        parts.append(_native_run(graph, held, traffic))
     return tuple(parts)
 
 
@@ -142,7 +153,7 @@ def _needs_border(graph: Graph, held: Sequence[Node], node: Node) -> bool:
     return False
 
 
-def _native_run(graph: Graph, nodes: Sequence[Node], *, count: bool) -> NativeRun:
+def _native_run(graph: Graph, nodes: Sequence[Node], traffic: Traffic | None) -> NativeRun:
     from lowbitc.targets.native.builder import PlanBuilder  # noqa: PLC0415 - an optional extension
 
     lowering = Lowering(graph, PlanBuilder())
@@ -166,17 +177,40 @@ def _native_run(graph: Graph, nodes: Sequence[Node], *, count: bool) -> NativeRu
         lowering.values[node.outputs[0]] = lower(node, lowering)
     names = {n.name for n in nodes}
     needed = {*graph.outputs, *(v for n in graph.nodes if n.name not in names for v in n.inputs)}
+    counted, uncounted = _counted(lowering, traffic)
+    needed.update(uncounted)
     outputs = tuple(v for n in nodes for v in n.outputs if v in needed)
     for name in outputs:
         lowering.builder.output(lowering.values[name])
-    counted: list[tuple[Node, int]] = []
-    for node in nodes if count else ():
-        if isinstance(node, COUNTED):
-            for value in node.inputs[: 2 if isinstance(node, q.QAdd) else 1]:
-                lowering.builder.count(lowering.values[value])
-                counted.append((node, lowering.values[value].size_bytes))
+    for name, starts in counted:
+        value = lowering.values[name]
+        for first, end in itertools.pairwise([*starts.tolist(), value.shape[0]]):
+            lowering.builder.count(value, first, end - first)
     biases = _biases(graph, nodes)
-    return NativeRun(lowering.builder.build(), inputs, outputs, biases, tuple(counted))
+    return NativeRun(lowering.builder.build(), inputs, outputs, biases, counted)
+
+
+def _counted(
+    lowering: Lowering, traffic: Traffic | None
+) -> tuple[tuple[tuple[str, Int64], ...], tuple[str, ...]]:
+    """Return the values that a plan counts, with first channels, and those that it cannot count."""
+    counted: list[tuple[str, Int64]] = []
+    uncounted: list[str] = []
+    for name in traffic.values if traffic is not None else ():
+        value = lowering.values.get(name)
+        if traffic is None or value is None or value.raw:
+            continue
+        starts = traffic.channel_starts(name)
+        flat = len(lowering.graph.shape(name)) == _FLAT and value.shape[1:] != (1, 1)
+        if flat and len(starts) > 1:
+            # Its features are places of a map, which a plan counts by channel.
+            uncounted.append(name)
+        else:
+            counted.append((name, starts))
+    return tuple(counted), tuple(uncounted)
+
+
+_FLAT = 2
 
 
 def _biases(graph: Graph, nodes: Sequence[Node]) -> dict[str, Int32]:
@@ -201,7 +235,7 @@ def _as_native(values: Array, graph: Graph, name: str) -> Levels | Float32:
     return np.ascontiguousarray(np.reshape(values.astype(np.uint8, copy=False), (-1, *shape)))
 
 
-def _run_node(graph: Graph, node: Node, values: dict[str, Array], counts: Counts | None) -> None:
+def _run_node(graph: Graph, node: Node, values: dict[str, Array]) -> None:
     """Run one node outside native plans."""
     name = node.outputs[0]
     if isinstance(node, q.Quantize):
@@ -213,7 +247,7 @@ def _run_node(graph: Graph, node: Node, values: dict[str, Array], counts: Counts
     else:
         data = tuple(v for v in node.inputs if v not in graph.constants)
         alone = graph.replace(nodes=(node,), inputs=data, outputs=node.outputs)
-        values.update(ReferenceLaunch(alone).run(values, counts))
+        values.update(ReferenceLaunch(alone).run(values))
 
 
 def _reads(part: Part) -> tuple[str, ...]:

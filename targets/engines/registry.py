@@ -6,29 +6,35 @@ import os
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.targets.engines.event import EventLaunch
 from lowbitc.targets.engines.fast import FastLaunch
 from lowbitc.targets.engines.reference import ReferenceLaunch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lowbitc.compiler.ir.graph import Graph
     from lowbitc.targets.engines.engine import LaunchRunner
+    from lowbitc.targets.program.program import Launch, Program
 
-    EngineMaker = Callable[[Graph, int], LaunchRunner]
-    """Prepares a launch for so many threads (0: all cores)."""
+    EngineMaker = Callable[[Program, Launch, int], LaunchRunner]
+    """Prepares a launch of a program for so many threads (0: all cores)."""
 
 
-def _reference(graph: Graph, threads: int) -> LaunchRunner:
+def _event(program: Program, launch: Launch, threads: int) -> LaunchRunner:
     del threads
-    return ReferenceLaunch(graph)
+    return EventLaunch(program, launch)
 
 
-def _fast(graph: Graph, threads: int) -> LaunchRunner:
-    return FastLaunch(graph, threads or os.cpu_count() or 1)
+def _fast(program: Program, launch: Launch, threads: int) -> LaunchRunner:
+    return FastLaunch(launch.graph, threads or os.cpu_count() or 1, program.placement)
 
 
-ENGINES: Mapping[str, EngineMaker] = {"fast": _fast, "reference": _reference}
+def _reference(program: Program, launch: Launch, threads: int) -> LaunchRunner:
+    del threads
+    return ReferenceLaunch(launch.graph, program.placement)
+
+
+ENGINES: Mapping[str, EngineMaker] = {"event": _event, "fast": _fast, "reference": _reference}
 DEFAULT_ENGINE = "fast"
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 BATCH_BYTES = 1 << 27
 """Bound on the levels of one micro-batch, all values of the largest launch together."""
 _MOST_SAMPLES = 64
-_LEVEL_BYTES = {"reference": 8}
+_LEVEL_BYTES = {"event": 32, "reference": 8}
 """Bytes in which an engine holds a level, where that is not one."""
 _WHERE = "the data"
 
@@ -59,7 +59,7 @@ class Simulator:
         self.engine = engine
         make = engine_maker(engine) if maker is None else maker
         self._steps = tuple(
-            make(step.graph, threads)
+            make(program, step, threads)
             if isinstance(step, Launch)
             else OnnxSession(step.model, threads=threads)
             for step in program.steps

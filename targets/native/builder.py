@@ -10,6 +10,7 @@ from lowbitc.targets.native.fuse import fuse_additions
 from lowbitc.targets.native.layers import (
     AddLayer,
     Axis,
+    Channels,
     ConvLayer,
     CopyLayer,
     EnterLayer,
@@ -44,7 +45,7 @@ class PlanBuilder:
         self._values: list[Value] = []
         self._inputs: list[EnterLayer] = []
         self._outputs: list[Value] = []
-        self._counted: list[Value] = []
+        self._counted: list[Channels] = []
 
     def input(self, shape: tuple[int, int, int], lo: int = 0, hi: int = 255) -> Value:
         """Add an input of levels in [lo, hi]; int8 if lo is negative, else uint8."""
@@ -174,9 +175,9 @@ class PlanBuilder:
         """Return this value from runs."""
         self._outputs.append(x)
 
-    def count(self, x: Value) -> None:
-        """Count this value's nonzero levels by position in every run."""
-        self._counted.append(x)
+    def count(self, x: Value, first: int = 0, channels: int = 0) -> None:
+        """Count nonzero levels by position in every run, of some channels or all from ``first``."""
+        self._counted.append(Channels(x, first, channels or x.shape[0] - first))
 
     def build(self, *, path: str = "", batch: int = 8) -> Plan:
         """Choose and prove kernels and lay out memory.
@@ -184,7 +185,7 @@ class PlanBuilder:
         ``path`` names an instruction-set path (the fastest by default); ``batch`` is the batch
         size that choices are made for, any size runs.
         """
-        kept = frozenset(v.index for v in (*self._outputs, *self._counted))
+        kept = frozenset(v.index for v in (*self._outputs, *(c.value for c in self._counted)))
         layers = fuse_additions(self._layers, kept)
         layout = PlanLayout(
             tuple(self._values),

@@ -35,6 +35,15 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Channels:
+    """Some channels of a value, from ``first`` on."""
+
+    value: Value
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class EnterLayer:
     """A plan's input, read from a frames-first, channels-second array.
 

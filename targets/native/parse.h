@@ -196,7 +196,11 @@ static int parse_op(Plan *plan, Op *op, const int64_t *n, const double *f, PyObj
         if (op->is_float && (!(op->scale > 0) || op->lo > op->hi || op->lo < -128 || op->hi > 255)) return fail("an input");
         return 0;
     case OP_LEAVE: plan->n_outputs++; return 0;
-    case OP_COUNT: plan->n_counts++; return in->element == 1 ? 0 : fail("a count");
+    case OP_COUNT:
+        plan->n_counts++;
+        op->n = (int)n[I_N];
+        op->from = (int)n[I_FROM];
+        return in->element == 1 && op->n > 0 && op->from >= 0 && op->n <= in->c - op->from ? 0 : fail("a count");
     case OP_CONV:
         if (parse_conv(plan, op, n, arrays) || parse_stage(plan, op, n, arrays)) return -1;
         if (op->other >= 0 && parse_add(plan, op, n, f, arrays)) return -1;

@@ -36,7 +36,8 @@ typedef struct {
     Depthwise taps;
     Stage stage;
     Add add;
-    /* copy: out[y][x][to + i] = table[in[(y0 + y * ys) / yd][(x0 + x * xs) / xd][from + i]], i < n */
+    /* copy: out[y][x][to + i] = table[in[(y0 + y * ys) / yd][(x0 + x * xs) / xd][from + i]], i < n;
+     * count: channels from to from + n */
     int n, from, to, y0, ys, yd, x0, xs, xd;
     const uint8_t *table;
     void *owned[24];

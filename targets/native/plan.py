@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lowbitc.targets.native.arena import Lifetime, place_values
-from lowbitc.targets.native.layers import EnterLayer, FusedLayer, Layer, Value, inputs_of
+from lowbitc.targets.native.layers import (
+    Channels,
+    EnterLayer,
+    FusedLayer,
+    Layer,
+    Value,
+    inputs_of,
+)
 from lowbitc.targets.native.lower import Setting, lower
 from lowbitc.targets.native.records import Arrays, Kind, Numbers, Operator
 
@@ -33,7 +40,7 @@ class PlanLayout:
     layers: tuple[Layer, ...]
     inputs: tuple[EnterLayer, ...]
     outputs: tuple[Value, ...]
-    counted: tuple[Value, ...]
+    counted: tuple[Channels, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +71,14 @@ class Plan:
             if not isinstance(layer, EnterLayer)
         )
         offsets, total = _place(layout)
-        port = len(layout.inputs)
-        for kind, values in ((Kind.LEAVE, layout.outputs), (Kind.COUNT, layout.counted)):
-            for value in values:
-                numbers = Numbers(kind=kind, source=value.index, target=value.index, port=port)
-                operators.append(Operator(numbers, Arrays()))
-                port += 1
+        for port, value in enumerate(layout.outputs, len(layout.inputs)):
+            numbers = Numbers(kind=Kind.LEAVE, source=value.index, target=value.index, port=port)
+            operators.append(Operator(numbers, Arrays()))
+        for port, part in enumerate(layout.counted, len(layout.inputs) + len(layout.outputs)):
+            index = part.value.index
+            numbers = Numbers(kind=Kind.COUNT, source=index, target=index, port=port)
+            numbers.from_channel, numbers.n = part.first, part.count
+            operators.append(Operator(numbers, Arrays()))
         operators = _counted_early(operators)
         self._layout = layout
         self.bytes_per_frame = total
@@ -99,7 +108,7 @@ class Plan:
     def run_counted(
         self, inputs: Sequence[Input], threads: int = 1
     ) -> tuple[list[Output], list[Int64]]:
-        """Also return, for each counted value, nonzero levels [height, width] over all frames."""
+        """Also return nonzero levels [height, width] of all frames, for all counted channels."""
         layout = self._layout
         frames = len(inputs[0]) if inputs else 0
         if len(inputs) != len(layout.inputs) or frames < 1:
@@ -109,7 +118,7 @@ class Plan:
             for array, layer in zip(inputs, layout.inputs, strict=True)
         ]
         outputs = [_empty(v, frames) for v in layout.outputs]
-        counts = [np.zeros(v.shape[1:], np.int64) for v in layout.counted]
+        counts = [np.zeros(part.value.shape[1:], np.int64) for part in layout.counted]
         self._native.run((*arrays, *outputs, *counts), frames, self._chunk, threads)
         return outputs, counts
 

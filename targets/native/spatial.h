@@ -167,7 +167,7 @@ static void copy_task(void *context, int task, int thread) {
         }
 }
 
-/* Nonzero levels a pixel, summed over the batch; a pixel belongs to one task. */
+/* Nonzero levels of some channels a pixel, summed over the batch; a pixel belongs to one task. */
 static void count_task(void *context, int task, int thread) {
     const Job *j = context;
     const Value *v = value_of(j, j->op->in);
@@ -175,9 +175,9 @@ static void count_task(void *context, int task, int thread) {
     const int pixels = v->h * v->w, first = task * j->block, last = imin(first + j->block, pixels);
     (void)thread;
     for (int b = 0; b < j->batch; b++) {
-        const uint8_t *data = value_data(j, j->op->in) + b * v->bytes;
+        const uint8_t *data = value_data(j, j->op->in) + b * v->bytes + j->op->from;
         for (int i = first; i < last; i++)
-            counts[i] += (int64_t)j->plan->path->nonzero(data + (ptrdiff_t)i * v->c, (size_t)v->c);
+            counts[i] += (int64_t)j->plan->path->nonzero(data + (ptrdiff_t)i * v->c, (size_t)j->op->n);
     }
 }
 

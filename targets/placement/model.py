@@ -75,3 +75,7 @@ class Placement:
     def reload_bytes(self) -> int:
         """Bytes that are loaded for every frame: 0 when all layers stay on the chip."""
         return sum(p.load_bytes for p in self.passes) if len(self.passes) > 1 else 0
+
+
+NOWHERE = Placement((), ())
+"""The placement of a graph that was not placed."""

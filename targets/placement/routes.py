@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lowbitc.compiler.ir.quantized import QConcat
 from lowbitc.targets.placement.model import EXTERNAL, Placement
+from lowbitc.targets.placement.reads import MOVERS, boxes_meet, made_box, operands, read_box
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +23,11 @@ _BYTE_BITS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """A layer that reads a value: its channels from ``offset`` on, if it reads them as they are."""
+    """A layer that reads a value as its ``operand``, ``direct`` if as it was made."""
 
-    layer: str
+    node: Node
+    operand: int
     direct: bool
-    offset: int = 0
 
 
 def with_routes(
@@ -47,8 +47,9 @@ def with_routes(
     for nodes in launches:
         readers = _readers(graph, nodes, held)
         for node in nodes:
+            router = _Router(graph, node, readers[node.name], held, layers, pass_of)
             for maker in held.get(node.name, ()):
-                routes[maker.index] = _routes(maker, readers[node.name], held, layers, pass_of)
+                routes[maker.index] = router.routes(maker)
             if node.name in held:
                 last = held[node.name][-1]
                 if any(EXTERNAL in r for r in routes[last.index]) and readers[node.name]:
@@ -74,57 +75,54 @@ def _readers(
     for node in reversed(nodes):
         behind = [r for value in node.outputs for r in by_value.get(value, [])]
         found[node.name] = behind
-        offset = 0
-        for value in node.inputs:
-            if not value or value in graph.constants:
-                continue
+        for operand, value in enumerate(operands(node, graph)):
             reading = by_value.setdefault(value, [])
             if node.name in held:
-                reading.append(_Reader(node.name, direct=True, offset=offset))
+                reading.append(_Reader(node, operand, direct=True))
             else:
                 reading += [dataclasses.replace(r, direct=False) for r in behind]
-            if isinstance(node, QConcat):
-                offset += graph.shape(value)[1]
     return found
 
 
-def _routes(
-    maker: NeuralProcessor,
-    readers: Sequence[_Reader],
-    held: Mapping[str, tuple[NeuralProcessor, ...]],
-    layers: Mapping[str, Layer],
-    pass_of: Sequence[int],
-) -> tuple[Range, ...]:
-    own = layers[maker.layer]
-    if maker.inputs[1] < own.inputs:
-        # Sums go on to the NP that holds the next part of the inputs.
-        following = maker.index + 1
-        near = pass_of[following] == pass_of[maker.index]
-        return ((following, following + 1),) if near else ((EXTERNAL, EXTERNAL),)
-    targets: set[int] = set()
-    away = not readers
-    for reader in readers:
-        layer = layers[reader.layer]
-        for processor in held[reader.layer]:
-            if reader.direct and not _meets(maker.channels, reader.offset, layer, processor):
-                continue
-            if pass_of[processor.index] == pass_of[maker.index]:
-                targets.add(processor.index)
-            else:
-                away = True
-    ranges = _ranges(sorted(targets))
-    return (*ranges, (EXTERNAL, EXTERNAL)) if away else ranges
+@dataclass(frozen=True, slots=True)
+class _Router:
+    """Finds the routes of a layer's NPs."""
 
+    graph: Graph
+    node: Node
+    readers: Sequence[_Reader]
+    held: Mapping[str, tuple[NeuralProcessor, ...]]
+    layers: Mapping[str, Layer]
+    pass_of: Sequence[int]
 
-def _meets(made: Range, offset: int, layer: Layer, reader: NeuralProcessor) -> bool:
-    """Whether an NP reads any of the channels ``made``, which begin at ``offset`` of its input."""
-    if layer.groups == 1:
-        start, stop = reader.inputs
-    else:
-        per_group = layer.outputs_per_group
-        start = reader.channels[0] // per_group * layer.inputs
-        stop = -(-reader.channels[1] // per_group) * layer.inputs
-    return made[0] + offset < stop and start < made[1] + offset
+    def routes(self, maker: NeuralProcessor) -> tuple[Range, ...]:
+        pass_of = self.pass_of
+        if maker.inputs[1] < self.layers[maker.layer].inputs:
+            # Sums go on to the NP that holds the next part of the inputs.
+            following = maker.index + 1
+            near = pass_of[following] == pass_of[maker.index]
+            return ((following, following + 1),) if near else ((EXTERNAL, EXTERNAL),)
+        targets: set[int] = set()
+        away = not self.readers
+        for reader in self.readers:
+            for processor in self.held[reader.node.name]:
+                if not self._meets(maker, reader, processor):
+                    continue
+                if pass_of[processor.index] == pass_of[maker.index]:
+                    targets.add(processor.index)
+                else:
+                    away = True
+        ranges = _ranges(sorted(targets))
+        return (*ranges, (EXTERNAL, EXTERNAL)) if away else ranges
+
+    def _meets(self, maker: NeuralProcessor, reader: _Reader, processor: NeuralProcessor) -> bool:
+        """Whether an NP may read any of what ``maker`` makes; not known behind a router."""
+        if not reader.direct or isinstance(self.node, MOVERS):
+            return True
+        made = made_box(self.node, self.graph, self.layers[maker.layer], maker)
+        layer = self.layers[reader.node.name]
+        read = read_box(reader.node, self.graph, layer, processor, reader.operand)
+        return boxes_meet(made, read, self.graph.shape(self.node.outputs[0]))
 
 
 def _ranges(indices: Iterable[int]) -> tuple[Range, ...]:

@@ -100,6 +100,9 @@ def _check_values(record: LaunchRecord, graph: Graph) -> Iterator[str]:
 def _check_nodes(graph: Graph) -> Iterator[str]:
     made = {value for node in graph.nodes for value in node.outputs} | set(graph.inputs)
     for node in graph.nodes:
+        if not all(node.inputs):
+            yield f"{node.name}: an input without a name"
+            continue
         try:
             names = constant_names(node)
         except ValueError as problem:

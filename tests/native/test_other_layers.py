@@ -240,10 +240,12 @@ def test_counts_are_nonzero_levels_by_position_over_all_frames(path: str) -> Non
     pooled = builder.max_pool(value, Window((2, 1), (2, 1)))
     builder.count(value)
     builder.count(pooled)
+    builder.count(value, 5, 17)
     builder.output(pooled)
     (y,), counts = builder.build(path=path).run_counted([x], threads=2)
     np.testing.assert_array_equal(counts[0], (x != 0).sum(axis=(0, 1)))
     np.testing.assert_array_equal(counts[1], (y != 0).sum(axis=(0, 1)))
+    np.testing.assert_array_equal(counts[2], (x[:, 5:22] != 0).sum(axis=(0, 1)))
 
 
 def small_network(rng: np.random.Generator) -> tuple[PlanBuilder, tuple[int, int, int]]:

@@ -10,6 +10,7 @@ import numpy as np
 from lowbitc.compilation import compile_with
 from lowbitc.compiler.onnx_session import OnnxSession
 from lowbitc.options import settle
+from lowbitc.targets.engines.events import Counts
 from lowbitc.targets.engines.registry import ENGINES
 from lowbitc.targets.engines.simulator import Simulator
 
@@ -51,12 +52,20 @@ def outcome(
     inputs: Mapping[str, Array],
     shapes: Sequence[str] = (),
 ) -> Outcome:
-    """Compile on samples [n, …], and run the same samples; all engines must give the same bits."""
+    """Compile on samples [n, …], and run the same samples; all engines must agree.
+
+    They agree in every bit and every count.
+    """
     options = settle(None, calib=dict(inputs), bits=bits, shapes=shapes, threads=1)
     program = compile_with(model, options).program
-    runs = {name: Simulator(program, name, threads=1).run(inputs) for name in ENGINES}
+    counts = {name: Counts() for name in ENGINES}
+    runs = {
+        name: Simulator(program, name, threads=1).run(inputs, counts=counts[name])
+        for name in ENGINES
+    }
     first = runs["reference"]
-    for run in runs.values():
+    for engine, run in runs.items():
+        assert counts[engine] == counts["reference"]
         for name, array in first.items():
             assert run[name].dtype == array.dtype
             assert np.array_equal(run[name], array)
