@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.engines.events import Counts
+    from lowbitc.targets.program.program import Launch, Program
 
 
 class TracedLaunch:
@@ -68,9 +69,10 @@ class Tracer:
         """Start without launches."""
         self.launches: list[TracedLaunch] = []
 
-    def make(self, graph: Graph, threads: int) -> TracedLaunch:
-        """Prepare the next launch."""
-        self.launches.append(TracedLaunch(graph, threads))
+    def make(self, program: Program, launch: Launch, threads: int) -> TracedLaunch:
+        """Prepare the next launch of a program."""
+        del program
+        self.launches.append(TracedLaunch(launch.graph, threads))
         return self.launches[-1]
 
     def record(self) -> None:
