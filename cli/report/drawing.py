@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from lowbitc.targets.placement.model import NeuralProcessor
     from lowbitc.targets.placement.place import Mesh
 
-_WIDE, _HIGH = 190, 38
+_WIDE, _HIGH = 204, 38
 _GAP, _ROW = 18, 56
 _MARGIN = 10
-_NAME_LETTERS = 27
+_NAME_LETTERS = 24
+_DETAIL_LETTERS = 32
 _CELL = 18
 STEPS = 5
 """Shades of load."""
@@ -86,7 +87,9 @@ def _box(box: Box, layout: Layout, index: int, content: Content) -> Html:
         element(
             "text", shortened(box.label, _NAME_LETTERS), x=left + 11, y=top + 16, class_="name"
         ),
-        element("text", shortened(box.detail, 34), x=left + 11, y=top + 30, class_="detail"),
+        element(
+            "text", shortened(box.detail, _DETAIL_LETTERS), x=left + 11, y=top + 30, class_="detail"
+        ),
     )
     classes = f"box {kind}{' bad' if bad else ''}"
     if box.layer < 0:

@@ -30,14 +30,14 @@ _COST = (
 _ERROR = (
     Heading("Layer", number=False),
     Heading("Blame", "1 is the layer to look at first"),
-    Heading("Excess, dB", "error beyond what its bits must cost; 6 dB is one bit lost"),
-    Heading("Alone, dB", "signal to error on exact inputs"),
-    Heading("Possible, dB", "what its bits could give"),
-    Heading("In network, dB", "signal to error of its output in the whole program"),
-    Heading("If exact, dB", "what the outputs would gain if this layer were exact"),
+    Heading("Excess", "dB of error beyond what its bits must cost; 6 dB are one bit lost"),
+    Heading("Alone", "dB of signal to error on exact inputs"),
+    Heading("Possible", "dB that its bits could give"),
+    Heading("In network", "dB of signal to error of its output in the whole program"),
+    Heading("If exact", "dB that the outputs would gain if this layer were exact"),
     Heading("Cosine", "of its output in the program to the float one"),
     Heading("Clipped", "share of float values beyond the clip"),
-    Heading("Levels used", "of those that the output has"),
+    Heading("Levels", "used, of those that the output has"),
     Heading("Dead", "channels that are always 0 although float is not"),
 )
 
@@ -75,7 +75,12 @@ def _cost_row(layer: LayerView, most_cycles: float, most_energy: float) -> Row:
 def error_table(content: Content) -> Html:
     """Return the table of what each layer loses."""
     rows = [_error_row(x) for x in content.layers if x.compared is not None]
-    return draw_table("error", "What each layer loses against the float model", _ERROR, rows)
+    return draw_table(
+        "error",
+        "What each layer loses against the float model (signal to error in dB)",
+        _ERROR,
+        rows,
+    )
 
 
 def _error_row(layer: LayerView) -> Row:

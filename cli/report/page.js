@@ -32,6 +32,12 @@
       if (held.matches("a")) held.setAttribute("aria-current", "true");
     }
   };
+  // The graph scrolls in its own frame; the page stays where it is.
+  const show = (key) => {
+    const box = document.querySelector(`svg.network [data-layer="${key}"]`);
+    const frame = box?.closest(".scroll");
+    if (frame) frame.scrollTop = box.getBBox().y - frame.clientHeight / 2;
+  };
   const follow = (event) => {
     const link = event.target.closest('a[href^="#layer-"]');
     if (!link) return;
@@ -39,6 +45,7 @@
     const key = link.getAttribute("href").slice(1);
     choose(key);
     history.replaceState(null, "", `#${key}`);
+    if (!link.closest("svg")) show(key);
     const panel = document.getElementById(key);
     panel.focus({ preventScroll: true });
     panel.scrollIntoView({ block: "nearest" });
@@ -47,6 +54,7 @@
   window.addEventListener("hashchange", () => choose(location.hash.slice(1)));
   choose(document.getElementById("panels").dataset.first ?? "");
   choose(location.hash.slice(1));
+  show(document.querySelector(".layer.chosen")?.id);
 
   // --- tables ----------------------------------------------------------------------------------
 

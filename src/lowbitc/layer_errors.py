@@ -14,6 +14,7 @@ from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.statistics.clips import Clip, clip_at, clip_mse
 from lowbitc.compiler.statistics.error_sums import ErrorFigures, ErrorSums, decibels
+from lowbitc.compiler.statistics.expected_error import clipping_errors
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
 from lowbitc.compiler.statistics.weight_scales import fit_weights, fit_with_scales
 from lowbitc.level_shapes import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from lowbitc.targets.engines.tracing import TracedLaunch
 
 _FULL = 8
+_FEW_CUT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,20 +218,24 @@ class LayerMeter:
     def result(self, histogram: Histogram) -> LayerErrors:
         """Return what was measured; ``histogram`` is that of all values that share the scale."""
         power = self.local.wanted.value / max(self.local.count, 1)
-        least = self.attainable.mean_error
+        # What its clip alone costs is the clip's part; the rest is the layer's.
+        least = given = self.attainable.mean_error
         parts: list[Part] = []
         use = None
         if self.element is not None:
             now = clip_at(histogram, self.element, self.held.scale[0])
             best = clip_mse(histogram, self.element)
             use = self._clip_use(now, best)
-            parts.append(_clip_part(now, best))
-            least += best.relative_error * histogram.mean_square()
+            parts.append(_clip_part(histogram, now, best))
+            power_of_values = histogram.mean_square()
+            least += best.relative_error * power_of_values
+            given += now.relative_error * power_of_values
         if self.middle is not None:
             middle = self.middle.result()
-            least += clip_mse(middle, signed(_FULL)).relative_error * middle.mean_square()
-        if least > 0:
-            over = decibels(self.local.mean_error, least)
+            table = clip_mse(middle, signed(_FULL)).relative_error * middle.mean_square()
+            least, given = least + table, given + table
+        if given > 0:
+            over = decibels(self.local.mean_error, given)
             parts.append(
                 Part(
                     "layer", over, "its weights, bias or stage are off: it computes something else"
@@ -302,10 +308,18 @@ def _by_weight(compute: Node, gains: Float64, flat: Float64) -> Float64:
     return np.repeat(by_group, flat.shape[0] // groups, axis=0)
 
 
-def _clip_part(now: Clip, best: Clip) -> Part:
+def _clip_part(histogram: Histogram, now: Clip, best: Clip) -> Part:
+    """Compare a clip with the best one; a few values beyond it, which may be chance, do not count.
+
+    Signed levels that share a scale with others are judged by all values of that scale.
+    """
     ratio = now.scale / best.scale
+    error = now.relative_error
+    if now.clipped_share * histogram.count < _FEW_CUT:
+        beyond = float(clipping_errors(histogram, np.array([now.scale]), now.levels)[0])
+        error = max(error - beyond / (histogram.mean_square() or 1.0), 0.0)
     if ratio >= 1:
         what = f"its clip is {ratio:.1f} times as large as it should be"
     else:
         what = f"its clip is {1 / ratio:.1f} times too small: {now.clipped_share:.1%} are cut"
-    return Part("clip", decibels(now.relative_error, best.relative_error), what)
+    return Part("clip", decibels(error, best.relative_error), what)
