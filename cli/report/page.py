@@ -45,7 +45,7 @@ def draw_page(content: Content) -> str:
 
 
 def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.files("lowbitc.cli.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _policy(script: str) -> str:
