@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lowbitc.clip_meter import ClipCosts, GainedClip, histogram_costs
 from lowbitc.compiler.elements import ACCUMULATOR_BITS, F32, LevelType, signed
 from lowbitc.compiler.execute_fractions import run_between_levels, to_fractions
 from lowbitc.compiler.export.levels import float_constants
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.types import TensorType
-from lowbitc.compiler.statistics.clips import Clip, clip_at, clip_mse
+from lowbitc.compiler.statistics.clips import clip_mse
 from lowbitc.compiler.statistics.error_sums import ErrorFigures, ErrorSums, decibels
-from lowbitc.compiler.statistics.expected_error import clipping_errors
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
 from lowbitc.compiler.statistics.weight_scales import fit_weights, fit_with_scales
 from lowbitc.level_shapes import (
@@ -113,6 +113,10 @@ class LayerMeter:
         self.element = None if sums else element
         border = isinstance(layer.node, q.Quantize)
         self._tensors = {v if border else level_name(v): v for v in layer.inputs}
+        gains = match.program.gains.get(layer.tensor)
+        self._gained: GainedClip | None = None
+        if gains is not None and self.element is not None:
+            self._gained = GainedClip(self.held.scale[0], self.element, gains)
         self._nearest = self._with_nearest() if _weights(layer) else None
 
     def fetches(self) -> tuple[str, ...]:
@@ -128,12 +132,21 @@ class LayerMeter:
         if self.element is not None:
             self.histogram.add(wanted)
         levels = launch.values[layer.value]
-        self.seen.add(wanted, match.dequantized(layer, levels), samples)
-        self.local.add(wanted, self._by_itself(floats, launch), samples)
+        if self._gained is not None:
+            self._gained.add(wanted, samples)
+        self._compare(self.seen, wanted, match.dequantized(layer, levels), samples)
+        self._compare(self.local, wanted, self._by_itself(floats, launch), samples)
         self._use(levels, wanted)
         self._attain(floats, samples)
         if self.middle is not None and layer.chain is not None:
             self.middle.add(floats[layer.chain.compute.outputs[0]])
+
+    def _compare(self, sums: ErrorSums, wanted: Array, found: Array, samples: int) -> None:
+        """Add errors as they are to the user's tensor."""
+        one, other = (
+            self.match.scaled(self.layer.tensor, values, back=True) for values in (wanted, found)
+        )
+        sums.add(one, other, samples)
 
     def _by_itself(self, floats: Mapping[str, Array], launch: TracedLaunch) -> Float32:
         """Return what the layer makes of the float network's values, neither rounded nor cut."""
@@ -211,7 +224,8 @@ class LayerMeter:
             return
         feeds = {v: match.scaled(v, floats[v], back=True) for v in layer.inputs}
         made = self._nearest.arrays(feeds)[layer.tensor]
-        self.attainable.add(floats[layer.tensor], match.scaled(layer.tensor, made), samples)
+        wanted = match.scaled(layer.tensor, floats[layer.tensor], back=True)
+        self.attainable.add(wanted, made, samples)
 
     # --- results ---------------------------------------------------------------------------------
 
@@ -223,13 +237,12 @@ class LayerMeter:
         parts: list[Part] = []
         use = None
         if self.element is not None:
-            now = clip_at(histogram, self.element, self.held.scale[0])
-            best = clip_mse(histogram, self.element)
-            use = self._clip_use(now, best)
-            parts.append(_clip_part(histogram, now, best))
-            power_of_values = histogram.mean_square()
-            least += best.relative_error * power_of_values
-            given += now.relative_error * power_of_values
+            scale = self.held.scale[0]
+            gained = self._gained
+            costs = gained.costs() if gained else histogram_costs(histogram, scale, self.element)
+            use = self._clip_use(self.element, costs)
+            parts.append(_clip_part(scale, costs))
+            least, given = least + costs.best_error, given + costs.error
         if self.middle is not None:
             middle = self.middle.result()
             table = clip_mse(middle, signed(_FULL)).relative_error * middle.mean_square()
@@ -266,17 +279,16 @@ class LayerMeter:
         levels = graph.constants[layer.node.inputs[1]]
         return shape_of_weights(levels, held.levels, np.asarray(held.scale, np.float64), rows)
 
-    def _clip_use(self, now: Clip, best: Clip) -> ClipUse:
-        element = now.levels
+    def _clip_use(self, element: LevelType, costs: ClipCosts) -> ClipUse:
         dead = 0
         if self.alive is not None and self.wanted is not None:
             dead = int(np.count_nonzero(self.wanted & ~self.alive))
         return ClipUse(
             element=element.name,
-            scale=now.scale,
-            clip=now.scale * element.maximum,
-            best=best.scale * element.maximum,
-            clipped_share=now.clipped_share,
+            scale=self.held.scale[0],
+            clip=self.held.scale[0] * element.maximum,
+            best=costs.best_scale * element.maximum,
+            clipped_share=costs.cut_share,
             used_levels=int(np.count_nonzero(self.counts)),
             levels=len(element.levels()),
             dead_channels=dead,
@@ -308,18 +320,15 @@ def _by_weight(compute: Node, gains: Float64, flat: Float64) -> Float64:
     return np.repeat(by_group, flat.shape[0] // groups, axis=0)
 
 
-def _clip_part(histogram: Histogram, now: Clip, best: Clip) -> Part:
+def _clip_part(scale: float, costs: ClipCosts) -> Part:
     """Compare a clip with the best one; a few values beyond it, which may be chance, do not count.
 
-    Signed levels that share a scale with others are judged by all values of that scale.
+    Levels that share a scale with others are judged by all values of that scale.
     """
-    ratio = now.scale / best.scale
-    error = now.relative_error
-    if now.clipped_share * histogram.count < _FEW_CUT:
-        beyond = float(clipping_errors(histogram, np.array([now.scale]), now.levels)[0])
-        error = max(error - beyond / (histogram.mean_square() or 1.0), 0.0)
+    ratio = scale / costs.best_scale
+    error = costs.error if costs.cut >= _FEW_CUT else costs.error_within
     if ratio >= 1:
         what = f"its clip is {ratio:.1f} times as large as it should be"
     else:
-        what = f"its clip is {1 / ratio:.1f} times too small: {now.clipped_share:.1%} are cut"
-    return Part("clip", decibels(error, best.relative_error), what)
+        what = f"its clip is {1 / ratio:.1f} times too small: {costs.cut_share:.1%} are cut"
+    return Part("clip", decibels(error, costs.best_error), what)
