@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     metavar="OUT.npz",
     help="Write the network's outputs, named as the model names them.",
 )
-@options.report_option()
 @options.format_option()
-def command(  # noqa: PLR0913 - one a setting
+def command(
     program: Path,
     *,
     data: str,
@@ -48,7 +47,6 @@ def command(  # noqa: PLR0913 - one a setting
     threads: int,
     metrics: tuple[str, ...],
     outputs: Path | None,
-    page: Path | None,
 ) -> None:
     """Run a program on the simulated chip and measure it.
 
@@ -58,8 +56,7 @@ def command(  # noqa: PLR0913 - one a setting
     from lowbitc.cli import present, settings
     from lowbitc.cli.measured import show_simulation
     from lowbitc.cli.progress import progress
-    from lowbitc.cli.report.writing import write_simulated
-    from lowbitc.simulation import load, simulate
+    from lowbitc.simulation import simulate
 
     with progress() as told:
         found = simulate(
@@ -72,9 +69,6 @@ def command(  # noqa: PLR0913 - one a setting
             keep_outputs=outputs is not None,
             report=told,
         )
-        if page is not None:
-            held = load(program)
-            write_simulated(page, held, program.stem, data, found, threads=threads, report=told)
     if outputs is not None and found.outputs is not None:
         import numpy as np
 
