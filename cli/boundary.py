@@ -28,10 +28,10 @@ class Boundary:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        where: TracebackType | None,
     ) -> None:
         """Report ``error`` and leave with its code."""
-        del kind, trace
+        del kind, where
         passes = (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError)
         if not isinstance(error, Exception) or isinstance(error, passes):
             return
@@ -42,11 +42,16 @@ class Boundary:
         found = diagnose(error)
         code = exit_code(d.code for d in found if d.severity is Severity.ERROR)
         show_failure(found, code)
-        if settings.current().debug:
-            import traceback
-
-            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        trace(error)
         raise click.exceptions.Exit(code) from error
+
+
+def trace(error: Exception) -> None:
+    """Print where an error came from, under --debug."""
+    if settings.current().debug:
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
 
 
 def diagnose(error: Exception) -> tuple[Diagnostic, ...]:

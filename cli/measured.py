@@ -9,7 +9,6 @@ import click
 from lowbitc.cli.present import Column, Table, show_pairs, show_table
 
 if TYPE_CHECKING:
-    from lowbitc.gating import Verdict
     from lowbitc.simulation import Simulation
     from lowbitc.targets.cost import LayerCost
 
@@ -72,13 +71,3 @@ def quantity(value: float) -> str:
         if value >= factor or prefix == "p":
             return f"{value / factor:.3g} {prefix}"
     raise AssertionError
-
-
-def show_verdict(verdict: Verdict) -> None:
-    """Print what was measured and what the gate decided."""
-    click.echo(f"{verdict.metric} {verdict.value:.2%} of {verdict.samples:,} samples")
-    if verdict.float_value is not None and verdict.drop is not None:
-        click.echo(f"float {verdict.float_value:.2%}, a drop of {100 * verdict.drop:.2f} points")
-    for breach in verdict.breaches:
-        click.echo(f"  not met: {breach}")
-    click.echo("gate passed" if verdict.passed else "gate FAILED")

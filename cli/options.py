@@ -40,6 +40,17 @@ def data_option() -> Decorator:
     )
 
 
+def engine_option() -> Decorator:
+    """Take what simulates the chip."""
+    return click.option(
+        "--engine",
+        type=click.Choice(("fast", "reference", "event")),
+        default="fast",
+        show_default=True,
+        help="What simulates the chip; all give the same bits.",
+    )
+
+
 def limit_option() -> Decorator:
     """Take an upper bound on the number of samples."""
     return click.option(

@@ -89,6 +89,10 @@ class CompileError(Exception):
         self.diagnostics = tuple(diagnostics)
         super().__init__("; ".join(f"{d.code}: {d.message}" for d in self.diagnostics))
 
+    def __reduce__(self) -> tuple[type[CompileError], tuple[tuple[Diagnostic, ...]]]:
+        """Travel from another process with every finding."""
+        return CompileError, (self.diagnostics,)
+
 
 class InternalError(Exception):
     """An invariant of lowbitc itself is broken: a defect, never the user's fault."""

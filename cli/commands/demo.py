@@ -50,7 +50,8 @@ def command(*, bits: str, target: str | None, keep: Path | None) -> None:
 
 def _run(folder: Path, bits: str, target: str | None) -> None:
     from lowbitc.cli import findings, present, settings
-    from lowbitc.cli.measured import show_simulation, show_verdict
+    from lowbitc.cli.measured import show_simulation
+    from lowbitc.cli.verdicts.text import verdict_text
     from lowbitc.compilation import compile_with
     from lowbitc.gating import gate
     from lowbitc.options import settle
@@ -84,5 +85,5 @@ def _run(folder: Path, bits: str, target: str | None) -> None:
     click.echo()
     show_simulation(found)
     click.echo()
-    show_verdict(verdict)
+    click.echo(verdict_text(verdict))
     click.get_current_context().exit(code)

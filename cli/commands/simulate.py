@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 @click.command("simulate")
 @options.program_argument()
 @options.data_option()
-@click.option(
-    "--engine",
-    type=click.Choice(("fast", "reference", "event")),
-    default="fast",
-    show_default=True,
-    help="What simulates the chip; all give the same bits.",
-)
+@options.engine_option()
 @options.limit_option()
 @options.threads_option()
 @click.option(

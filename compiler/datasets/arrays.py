@@ -1,13 +1,16 @@
-"""Data sets in memory and in .npz files."""
+"""Data sets in memory and in .npz files, read batch by batch."""
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
+from lowbitc.compiler.datasets.rows import HeldRows, Reshaped, Rows, archive_rows, file_rows
 from lowbitc.compiler.datasets.stream import (
     Batch,
     InputSpec,
@@ -26,6 +29,18 @@ if TYPE_CHECKING:
 
 _LABELS = "y"
 _ALONE = "x"
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+"""What numpy and zipfile raise for files that are damaged, encrypted or something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +48,50 @@ class ArrayDataset:
     """Arrays [n, sample…] by input name, and labels [n, …] or None."""
 
     name: str
-    inputs: Mapping[str, Array]
-    labels: Array | None
+    inputs: Mapping[str, Rows]
+    labels: Rows | None
     dtypes: Mapping[str, str]
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return next((len(a) for a in self.inputs.values()), 0)
+        return next((rows.shape[0] for rows in self.inputs.values()), 0)
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Yield batches in order, converted to the model's element types.
 
-        Raises CompileError LB724 at the first batch with NaN or infinities.
+        Raises CompileError LB724 at the first batch with NaN or infinities, LB726 where the file
+        can be read no more.
         """
-        for start in range(0, len(self), size):
-            cut = slice(start, start + size)
-            arrays = {k: a[cut].astype(self.dtypes[k]) for k, a in self.inputs.items()}
+        end = len(self) if stop is None else min(stop, len(self))
+        for first in range(start, end, size):
+            last = min(first + size, end)
+            try:
+                arrays = {
+                    name: rows.read(first, last).astype(self.dtypes[name])
+                    for name, rows in self.inputs.items()
+                }
+                labels = None if self.labels is None else self.labels.read(first, last)
+            except _UNREADABLE as problem:
+                raise CompileError([_unreadable(self.name, problem)]) from problem
             for name, array in arrays.items():
-                check_values(self.name, name, array, start)
-            labels = None if self.labels is None else self.labels[cut]
+                check_values(self.name, name, array, first)
             yield Batch(arrays, labels)
 
 
 def array_dataset(
     name: str, arrays: Mapping[str, Array], specs: Sequence[InputSpec]
 ) -> ArrayDataset:
+    """Match arrays in memory with the model's inputs, as ``rows_dataset`` does."""
+    return rows_dataset(name, {key: HeldRows(array) for key, array in arrays.items()}, specs)
+
+
+def rows_dataset(name: str, arrays: Mapping[str, Rows], specs: Sequence[InputSpec]) -> ArrayDataset:
     """Match arrays with the model's inputs; ``y`` holds labels.
 
     A model with one input also takes an array called ``x``. Raises CompileError with every
     mismatch of names, shapes, types and lengths.
     """
-    chosen: dict[str, Array] = {}
+    chosen: dict[str, Rows] = {}
     for spec in specs:
         key = spec.name if spec.name in arrays else _ALONE if len(specs) == 1 else ""
         if (key in arrays and key != _LABELS) or spec.name in arrays:
@@ -75,10 +103,10 @@ def array_dataset(
         chosen[spec.name] = _with_samples(chosen[spec.name], spec)
         array = chosen[spec.name]
         found += check_array(name, spec, array.shape, array.dtype)
-    lengths = {k: len(a) if a.ndim else 0 for k, a in chosen.items()}
+    lengths = {key: (rows.shape or (0,))[0] for key, rows in chosen.items()}
     labels = arrays.get(_LABELS) if _LABELS not in chosen else None
     if labels is not None:
-        lengths[_LABELS] = len(labels) if labels.ndim else 0
+        lengths[_LABELS] = (labels.shape or (0,))[0]
     if len(set(lengths.values())) > 1:
         found.append(
             error(
@@ -96,48 +124,42 @@ def array_dataset(
     return ArrayDataset(name, chosen, labels, {s.name: s.dtype for s in specs})
 
 
-def _with_samples(array: Array, spec: InputSpec) -> Array:
+def _with_samples(rows: Rows, spec: InputSpec) -> Rows:
     """Accept one whole sample where the model has no batch, and [n, 1, …] for [n, …]."""
-    if array.shape == spec.shape and spec.shape[:1] != (1,):
-        return array[None]
-    if array.ndim == len(spec.shape) + 1 and array.shape[1:] == spec.shape:
-        return array.reshape(len(array), *spec.sample_shape)
-    return array
+    if rows.shape == spec.shape and spec.shape[:1] != (1,):
+        whole = rows.read(0, rows.shape[0]) if rows.shape else rows.read(0, 1)
+        return HeldRows(whole.reshape(1, *spec.shape))
+    if len(rows.shape) == len(spec.shape) + 1 and rows.shape[1:] == spec.shape:
+        return Reshaped(rows, (rows.shape[0], *spec.sample_shape))
+    return rows
 
 
 def read_npz(path: Path, specs: Sequence[InputSpec]) -> ArrayDataset:
-    """Read an .npz (or .npy, for a model with one input); pickled objects are refused.
+    """Open an .npz (or .npy, for a model with one input); pickled objects are refused.
 
-    Raises CompileError LB726 when the file cannot be read.
+    Samples stay in the file until their batch is asked for. Raises CompileError LB726 when the
+    file cannot be read.
     """
+    wanted = frozenset({s.name for s in specs} | {_ALONE, _LABELS})
     try:
-        arrays = _read_npy(path) if path.suffix == ".npy" else _read_npz(path, specs)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as problem:
-        raise CompileError(
-            [
-                error(
-                    "LB726",
-                    f"{path} cannot be read as an .npz file",
-                    found=str(problem).splitlines()[0] if str(problem) else type(problem).__name__,
-                    allowed="an .npz written by numpy.savez, without pickled objects",
-                    hint="write it again with numpy.savez(path, x=…, y=…)",
-                )
-            ]
-        ) from problem
-    return array_dataset(path.name, arrays, specs)
+        arrays = _arrays_of(path, wanted)
+    except _UNREADABLE as problem:
+        raise CompileError([_unreadable(str(path), problem)]) from problem
+    return rows_dataset(path.name, arrays, specs)
 
 
-def _read_npy(path: Path) -> dict[str, Array]:
-    return {_ALONE: np.load(path, allow_pickle=False, mmap_mode="r")}
-
-
-def _read_npz(path: Path, specs: Sequence[InputSpec]) -> dict[str, Array]:
-    """Read the arrays that are wanted; where there are none, the others' names."""
-    wanted = {s.name for s in specs} | {_ALONE, _LABELS}
-    # The file is opened here, so that it is closed too when it turns out to be no archive.
+def _arrays_of(path: Path, wanted: frozenset[str]) -> dict[str, Rows]:
+    """Read what the file is, whatever it is called."""
     with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {_ALONE: loaded}
-        arrays = {name: loaded[name] for name in loaded.files if name in wanted}
-        return arrays or {name: np.empty(0) for name in loaded.files}
+        alone = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+    return {_ALONE: file_rows(path)} if alone else archive_rows(path, wanted)
+
+
+def _unreadable(name: str, problem: Exception) -> Diagnostic:
+    return error(
+        "LB726",
+        f"{name} cannot be read as an .npz file",
+        found=str(problem).splitlines()[0] if str(problem) else type(problem).__name__,
+        allowed="an .npz written by numpy.savez, without pickled objects",
+        hint="write it again with numpy.savez(path, x=…, y=…)",
+    )

@@ -36,12 +36,13 @@ class ImageFolder:
         """Return the number of images."""
         return len(self.paths)
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """Yield batches; images are read when their batch is asked for."""
-        for start in range(0, len(self.paths), size):
-            chosen = self.paths[start : start + size]
-            images = np.stack([read_image(path, self.preprocess) for path in chosen])
-            labels = np.asarray(self.labels[start : start + size]) if self.labels else None
+        end = len(self.paths) if stop is None else min(stop, len(self.paths))
+        for first in range(start, end, size):
+            last = min(first + size, end)
+            images = np.stack([read_image(p, self.preprocess) for p in self.paths[first:last]])
+            labels = np.asarray(self.labels[first:last]) if self.labels else None
             yield Batch({self.spec.name: images}, labels)
 
 

@@ -50,6 +50,23 @@ class Batch:
         labels = None if self.labels is None else self.labels[:count]
         return Batch({name: array[:count] for name, array in self.inputs.items()}, labels)
 
+    def behind(self, count: int) -> Batch:
+        """Return the batch without its first ``count`` samples."""
+        labels = None if self.labels is None else self.labels[count:]
+        return Batch({name: array[count:] for name, array in self.inputs.items()}, labels)
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Return one batch of the samples of several; labels only where all have them."""
+    if len(parts) == 1:
+        return parts[0]
+    names = parts[0].inputs
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Batch(
+        {name: np.concatenate([part.inputs[name] for part in parts]) for name in names},
+        np.concatenate(labels) if len(labels) == len(parts) else None,
+    )
+
 
 class Dataset(Protocol):
     """A data set that can be read from the start as often as wanted."""
@@ -63,8 +80,8 @@ class Dataset(Protocol):
         """Return the number of samples."""
         ...
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Yield batches of ``size`` samples, the last one perhaps smaller."""
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Yield batches of ``size`` samples of a range; the last one may be smaller."""
         ...
 
 

@@ -93,6 +93,11 @@ def default_metrics(classes: int) -> tuple[Metric, ...]:
     return (TopK(), TopK("top5", _TOP5)) if classes > _TOP5 else (TopK(),)
 
 
+def default_names(tallies: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names of ``default_metrics`` that were measured."""
+    return tuple(metric.name for metric in default_metrics(_TOP5 + 1) if metric.name in tallies)
+
+
 def _option(spelled: str, part: str) -> tuple[str, str]:
     key, mark, value = part.partition("=")
     if not mark or not key or not value:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 
 if TYPE_CHECKING:
+    Wrap = Callable[[Pass | None], Pass]
     Report = Callable[[str, int, int], None]
     """Told the step of long work, how much of it is done, and of how much."""
 
@@ -56,18 +57,6 @@ def silent(_step: str, _done: int, _total: int) -> None:
 
 _EQUALIZE_ON = 128
 """Samples that the ranges of channels are measured on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retraining:
-    """What takes the place of the pass that rounds weights.
-
-    ``replace`` is given that pass, if the options have one; ``spelled`` says in the program's
-    manifest what was done.
-    """
-
-    replace: Callable[[Pass | None], Pass]
-    spelled: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +109,14 @@ def compile_with(
     options: Options,
     *,
     hook: Callable[[Mapping[str, Array] | None], Hook] | None = None,
-    training: Retraining | None = None,
+    training: Wrap | None = None,
     report: Report = silent,
 ) -> Compilation:
     """Compile with settled options.
 
     ``hook`` makes the manager's hook from one calibration sample (None without data).
-    ``training`` takes the place of the pass that rounds weights.
+    ``training`` is given the pass that rounds weights, if the options have one, and returns the
+    pass that takes its place.
     """
     target = load_target(options.target)
     imported = import_model(model, shapes=options.shapes)
@@ -152,8 +142,7 @@ def compile_with(
     result = manager.run(graph)
     report("place", 0, 0)
     found += result.diagnostics
-    spelled = options_text(options) | ({} if training is None else {"training": training.spelled})
-    built = build_program(result.graph, target, spelled, sample, options.preprocess)
+    built = build_program(result.graph, target, options_text(options), sample, options.preprocess)
     found += built.diagnostics
     return Compilation(built.program, result.graph, tuple(found))
 
@@ -164,7 +153,7 @@ def quantizing(
     options: Options,
     dataset: Dataset | None,
     report: Report,
-    training: Retraining | None = None,
+    training: Wrap | None = None,
 ) -> tuple[Pass, ...]:
     """Return the passes that take a folded graph to a partitioned one."""
     bits = options.bits
@@ -177,9 +166,7 @@ def quantizing(
     if training is not None:
         *before, last = calibrating
         rounds = isinstance(last, RoundWeights)
-        calibrating = (
-            (*before, training.replace(last)) if rounds else (*calibrating, training.replace(None))
-        )
+        calibrating = (*before, training(last)) if rounds else (*calibrating, training(None))
     return (
         AssignDevices(target.findings, bits),
         AbsorbShifts(),

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lowbitc.compilation import silent
-from lowbitc.compiler.datasets.opening import open_dataset
-from lowbitc.compiler.datasets.preprocess import Preprocess
-from lowbitc.compiler.datasets.stream import InputSpec
-from lowbitc.compiler.metrics.metric import Scored, matrix
-from lowbitc.compiler.metrics.naming import default_metrics, parse_metrics
-from lowbitc.compiler.metrics.tally import Tally, tally
+from lowbitc.compiler.metrics.naming import default_names, parse_metrics
+from lowbitc.evaluation import Work, preprocess_of
+from lowbitc.spreading import HERE, evaluate
+from lowbitc.targets.container import container_bytes
 from lowbitc.targets.cost import Cost, LayerCost, estimate_cost
-from lowbitc.targets.engines.events import Counts
 from lowbitc.targets.engines.registry import DEFAULT_ENGINE
-from lowbitc.targets.engines.simulator import Simulator
-from lowbitc.targets.program.codec import decode
 from lowbitc.targets.program.load import load_program
 from lowbitc.targets.registry import load_target
 from lowbitc.targets.shares import DeviceShares, device_shares
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from lowbitc.compilation import Report
     from lowbitc.compiler.datasets.opening import DataSource
-    from lowbitc.compiler.datasets.stream import Batch
     from lowbitc.compiler.elements import Array
+    from lowbitc.evaluation import Part
+    from lowbitc.spreading import Spread
     from lowbitc.targets.container import Json
     from lowbitc.targets.program.program import Program
+
+
+__all__ = ["Simulation", "load", "preprocess_of", "simulate", "simulation_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +78,7 @@ def simulate(  # noqa: PLR0913 - one argument a setting
     threads: int = 0,
     metrics: Sequence[str] = (),
     keep_outputs: bool = False,
+    spread: Spread = HERE,
     report: Report = silent,
 ) -> Simulation:
     """Run a program on a data set, or on its first ``limit`` samples.
@@ -90,60 +87,33 @@ def simulate(  # noqa: PLR0913 - one argument a setting
     is top-1 and top-5 of the first output. Raises CompileError LB7xx when data and program do not
     belong together.
     """
-    measured = parse_metrics(metrics)
     held = load_program(program) if isinstance(program, (str, Path)) else program
-    specs = [InputSpec(p.name, p.shape or (), p.element) for p in held.inputs]
-    dataset = open_dataset(data, specs, preprocess_of(held))
-    simulator = Simulator(held, engine, threads=threads)
-    wanted = len(dataset) if limit is None else min(limit, len(dataset))
-    counts, seconds, done = Counts(), 0.0, 0
-    tallies: dict[str, Tally] = {}
-    kept: list[Mapping[str, Array]] = []
-    for batch in _limited(dataset.batches(simulator.batch), wanted):
-        start = time.perf_counter()
-        outputs = simulator.run(batch.inputs, counts=counts)
-        seconds += time.perf_counter() - start
-        if not metrics and batch.labels is not None:
-            measured = default_metrics(matrix(outputs[held.outputs[0].name]).shape[-1])
-        scored = Scored(outputs, batch.labels)
-        for metric in measured:
-            tallies[metric.name] = tallies.get(metric.name, Tally()) + tally(metric, scored)
-        if keep_outputs:
-            kept.append(outputs)
-        done += batch.size
-        report("simulate", done, wanted)
-    target = load_target(held.target)
-    cost, layers = estimate_cost(held, target, counts)
-    levels = sum(layer.levels for layer in counts.layers.values())
-    events = sum(layer.events for layer in counts.layers.values())
+    work = Work(
+        container_bytes(held.container),
+        data,
+        tuple(metrics),
+        engine,
+        threads,
+        keep_outputs=keep_outputs,
+    )
+    found = evaluate(work, held, limit=limit, spread=spread, report=report)
+    return simulation_of(held, found, work)
+
+
+def simulation_of(program: Program, found: Part, work: Work) -> Simulation:
+    """Say what a measurement means: figures, and the chip's cost by its model."""
+    cost, layers = estimate_cost(program, load_target(program.target), found.counts)
+    levels = sum(layer.levels for layer in found.counts.layers.values())
+    events = sum(layer.events for layer in found.counts.layers.values())
+    measured = parse_metrics(work.metrics or default_names(found.tallies))
     return Simulation(
-        samples=wanted,
-        metrics={m.name: m.value(tallies[m.name].rows()) for m in measured},
-        engine=engine,
-        throughput=wanted / seconds if seconds else 0.0,
-        device=device_shares(held),
+        samples=found.samples,
+        metrics={m.name: m.value(found.tallies[m.name].rows()) for m in measured},
+        engine=work.engine,
+        throughput=found.samples / found.seconds if found.seconds else 0.0,
+        device=device_shares(program),
         cost=cost,
         sparsity=1 - events / levels if levels else 0.0,
         layers=layers,
-        outputs=_joined(kept) if keep_outputs else None,
+        outputs=found.outputs,
     )
-
-
-def preprocess_of(program: Program) -> Preprocess | None:
-    """Return how images become the program's input, as it was when it was compiled."""
-    held = program.preprocess
-    return None if held is None else decode(Preprocess, held, "preprocess")
-
-
-def _limited(batches: Iterator[Batch], wanted: int) -> Iterator[Batch]:
-    left = wanted
-    for batch in batches:
-        if left <= 0:
-            return
-        yield batch.first(left)
-        left -= batch.size
-
-
-def _joined(kept: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    names = kept[0].keys() if kept else ()
-    return {name: np.concatenate([part[name] for part in kept]) for name in names}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compilation import Compilation, Retraining, compile_with, input_specs, silent
+from lowbitc.compilation import Compilation, compile_with, input_specs, silent
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.diagnostics import CompileError, error, raise_errors
 from lowbitc.compiler.frontend import import_model
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 WEIGHTS = ("lsq", "sawb", "sawb+", "minmax")
 CLIPS = ("pact+", "pact")
 TOWARD = ("both", "labels", "float")
-ARITHMETIC = ("float", "fp8", "luq", "fp4")
 _READ_AT_ONCE = 256
 
 
@@ -37,8 +36,7 @@ class Training:
 
     Learned scales ("lsq") start from weights that are rounded with error feedback, others from
     the float weights. ``weights`` is where the scales of weights come from, ``clips`` what the
-    clips of activations learn from, ``toward`` what is minimised (without labels "both" is
-    "float"), ``arithmetic`` the format of gradients.
+    clips of activations learn from, ``toward`` what is minimised. Without labels "both" is "float".
     """
 
     weights: str = "lsq"
@@ -50,14 +48,7 @@ class Training:
     clip_decay: float = 0.0
     temperature: float = 1.0
     seed: int = 0
-    arithmetic: str = "float"
     checkpoint: Path | None = None
-
-    def __str__(self) -> str:
-        """Spell what decides the result, for the program's manifest."""
-        held = asdict(self)
-        del held["checkpoint"]
-        return ", ".join(f"{name} {value}" for name, value in held.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +106,7 @@ def tune_with(
             ]
         )
     _check(training)
-    from lowbitc.training.arithmetic import Arithmetic  # noqa: PLC0415 - torch, for this alone
-    from lowbitc.training.loop import Schedule  # noqa: PLC0415
+    from lowbitc.training.loop import Schedule  # noqa: PLC0415 - torch, for this alone
     from lowbitc.training.losses import Objective  # noqa: PLC0415
     from lowbitc.training.quantizers import WeightMethod  # noqa: PLC0415
     from lowbitc.training.straight_through import ClipGradient  # noqa: PLC0415
@@ -139,7 +129,6 @@ def tune_with(
             clip_decay=training.clip_decay,
             temperature=training.temperature,
             seed=training.seed,
-            arithmetic=Arithmetic(training.arithmetic),
         ),
         checkpoint=training.checkpoint,
         threads=options.threads,
@@ -148,19 +137,14 @@ def tune_with(
     made = compile_with(
         model,
         options,
-        training=Retraining(lambda rounding: replace(learn, start=rounding), str(training)),
+        training=lambda rounding: replace(learn, start=rounding),
         report=report,
     )
     return Tuned(made, tuple(learn.records))
 
 
 def _check(training: Training) -> None:
-    allowed = {
-        "weights": WEIGHTS,
-        "clips": CLIPS,
-        "toward": TOWARD,
-        "arithmetic": ARITHMETIC,
-    }
+    allowed = {"weights": WEIGHTS, "clips": CLIPS, "toward": TOWARD}
     raise_errors(
         error("LB731", f"unknown {name}", found=getattr(training, name), allowed=", ".join(names))
         for name, names in allowed.items()

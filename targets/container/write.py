@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import secrets
-import stat
 import zlib
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.compiler.replace_file import replace_file
 from lowbitc.targets.container.container import Section
 from lowbitc.targets.container.layout import (
     MAGIC,
@@ -33,8 +30,6 @@ from lowbitc.targets.container.layout import (
 from lowbitc.targets.container.manifest import encode_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from lowbitc.targets.container.container import Container
 
 _HINTS: Final = {
@@ -80,7 +75,7 @@ def write_container(path: str | os.PathLike[str], container: Container) -> None:
     """
     parts = _parts(container)
     try:
-        _replace(Path(os.path.realpath(path)), parts)
+        replace_file(path, parts)
     except OSError as problem:
         reason = errno.errorcode.get(problem.errno or 0, type(problem).__name__)
         raise CompileError(
@@ -120,34 +115,3 @@ def _parts(container: Container) -> list[bytes | memoryview]:
         body += (d, bytes(align(len(d)) - len(d)))
     header = Header(MAGIC, MAJOR, container.minor, len(sections), file_bytes, 0)
     return [seal(pack_header(header), table, body), table, *body]
-
-
-def _replace(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write beside ``path``, flush to the disk, then rename over it."""
-    mode = path.stat().st_mode if path.exists() else None
-    if mode is not None and not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    temporary = path.parent / f".lbc-{secrets.token_hex(8)}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            temporary.chmod(stat.S_IMODE(mode))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename last through a loss of power, where the system can flush a folder."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
