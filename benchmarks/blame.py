@@ -106,7 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--zoo", type=Path, required=True, help="folder of the networks")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")
-    parser.add_argument("--calib", type=int, default=32, help="calibration samples")
+    parser.add_argument("--calib", type=int, default=64, help="calibration samples")
     parser.add_argument("--left-out", type=int, default=0, help="samples to leave layers out on")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--only", default="", help="part of a network's name")

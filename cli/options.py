@@ -207,6 +207,17 @@ def search_options() -> Decorator:
     return decorate
 
 
+def report_option() -> Decorator:
+    """Take the path of a page to write."""
+    return click.option(
+        "--report",
+        "page",
+        type=FILE,
+        metavar="OUT.html",
+        help="Write a page to look at: one file, which needs no network.",
+    )
+
+
 def format_option() -> Decorator:
     """Take the format of the result."""
     return click.option(

@@ -126,6 +126,11 @@ def test_a_wheel_holds_the_marker_of_types_and_the_demo(wheel_names: set[str], n
     assert f"lowbitc/{name}" in wheel_names
 
 
+@pytest.mark.parametrize("name", ["page.css", "page.js"])
+def test_a_wheel_holds_what_the_report_page_is_made_of(wheel_names: set[str], name: str) -> None:
+    assert f"lowbitc/cli/report/{name}" in wheel_names
+
+
 def test_a_wheel_holds_every_chip(wheel_names: set[str]) -> None:
     chips = {f"lowbitc/{p.relative_to(ROOT).as_posix()}" for p in ROOT.glob("targets/**/*.toml")}
     assert chips <= wheel_names

@@ -14,6 +14,7 @@ from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.chains import WEIGHTED, channels_of, clip_bounds, first_layers
 from lowbitc.passes.fuse_output_stage import BIAS_MAX, THRESHOLD_BITS
 from lowbitc.passes.plan_levels import leaves_as_sums
+from lowbitc.training.arithmetic import Arithmetic, GradientFormat, multiply
 from lowbitc.training.operators import sum_levels
 from lowbitc.training.quantizers import WeightQuantizer
 
@@ -43,6 +44,7 @@ class Layer(nn.Module):
     high: Tensor
     gain: Tensor
     offset: Tensor
+    gradients: GradientFormat
 
     def __init__(self, graph: Graph, chain: Chain, bits: Bits, method: WeightMethod) -> None:
         """Take weights and bias from a calibrated graph, float or rounded."""
@@ -67,6 +69,7 @@ class Layer(nn.Module):
                 "bias_first", torch.as_tensor(_bias(graph, compute, self.channels))
             )
             self.bias_steps = nn.Parameter(torch.zeros(self.channels))
+            self.gradients = GradientFormat(Arithmetic.FLOAT, 0)
         low, high = clip_bounds(graph, None if chain.table else chain.activation, self.channels)
         self.register_buffer("low", torch.as_tensor(low))
         self.register_buffer("high", torch.as_tensor(high))
@@ -83,7 +86,12 @@ class Layer(nn.Module):
         compute = self.chain.compute
         if self.weighted:
             weights, steps = self.quantizer.levels(self.weights)
-            sums = sum_levels(compute, self.graph, levels, self.layout(weights))
+            sums = multiply(
+                lambda x, w: sum_levels(compute, self.graph, x, w),
+                levels,
+                self.layout(weights),
+                self.gradients,
+            )
             unit, bias = steps * scale, self.bias()
         else:
             sums = sum_levels(compute, self.graph, levels, None)

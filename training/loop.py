@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lowbitc.compiler.execute import FloatSession
+from lowbitc.training.arithmetic import Arithmetic
 from lowbitc.training.checkpoint import (
     Checkpoint,
     EpochRecord,
@@ -37,7 +38,8 @@ class Schedule:
     """How long and how fast to train.
 
     ``learning_rate`` is Adam's, in units of one level for weights and of the first value for
-    clips; it falls to 0 as half a cosine. ``clip_decay`` is PACT's λ on (α/α₀)².
+    clips; it falls to 0 as half a cosine. ``clip_decay`` is PACT's λ on (α/α₀)². ``arithmetic`` is
+    the format of gradients.
     """
 
     epochs: int = 10
@@ -46,6 +48,7 @@ class Schedule:
     clip_decay: float = 0.0
     temperature: float = 1.0
     seed: int = 0
+    arithmetic: Arithmetic = Arithmetic.FLOAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Trainer:
         self.teacher = FloatSession(
             wanted, fetch=[*network.results, *made], threads=threads, fast=True
         )
+        network.set_arithmetic(schedule.arithmetic, schedule.seed)
         learned = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=schedule.learning_rate)
         self.step = 0

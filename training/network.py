@@ -17,6 +17,7 @@ from lowbitc.compiler.numerics.multipliers import choose_add
 from lowbitc.passes.chains import CLIPS, KEEPS_LEVELS, TABLES
 from lowbitc.passes.plan_levels import leaves_as_sums, plan_levels
 from lowbitc.passes.replay import list_steps
+from lowbitc.training.arithmetic import Arithmetic, GradientFormat, choose_formats
 from lowbitc.training.layer import Layer
 from lowbitc.training.operators import activation_function, move_levels
 from lowbitc.training.quantizers import ActivationQuantizer
@@ -74,6 +75,13 @@ class QuantizedNetwork(nn.Module):
     def weighted_layers(self) -> tuple[Layer, ...]:
         """Return the layers that hold weights, in order."""
         return tuple(layer for layer in self.layer_at.values() if layer.weighted)
+
+    def set_arithmetic(self, wanted: Arithmetic, seed: int) -> None:
+        """Let the gradients of all layers but the first and last be of few bits."""
+        layers = self.weighted_layers()
+        formats = choose_formats([layer.chain.compute for layer in layers], wanted)
+        for number, (layer, chosen) in enumerate(zip(layers, formats, strict=True)):
+            layer.gradients = GradientFormat(chosen, seed + number)
 
     def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the real values of ``results``, n samples joined along axis 0."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     metavar="DATA",
     help="With --suggest, compile with it on these samples, and say what it buys.",
 )
+@options.report_option()
 @options.threads_option()
 @options.format_option()
 def command(  # noqa: PLR0913 - one a setting
@@ -54,6 +55,7 @@ def command(  # noqa: PLR0913 - one a setting
     left_out: int,
     suggest: Path | None,
     calib: str | None,
+    page: Path | None,
     threads: int,
 ) -> None:
     """Say which layer of a program is to blame for what it loses.
@@ -64,9 +66,10 @@ def command(  # noqa: PLR0913 - one a setting
     from lowbitc.cli import present, settings
     from lowbitc.cli.compared import show_bought, show_comparison
     from lowbitc.cli.progress import progress
+    from lowbitc.cli.report.writing import write_compared
     from lowbitc.comparing import compare
-    from lowbitc.simulation import load
-    from lowbitc.suggesting import measure_suggestion
+    from lowbitc.simulation import load, simulate
+    from lowbitc.suggesting import measure_suggestion, write_suggestion
     from lowbitc.suggesting import suggest as suggest_settings
 
     if calib is not None and suggest is None:
@@ -80,7 +83,7 @@ def command(  # noqa: PLR0913 - one a setting
         bought = None
         if suggest is not None:
             suggestion = suggest_settings(found, held)
-            suggest.write_text(suggestion.text(), encoding="utf-8")
+            write_suggestion(suggest, suggestion)
             result["suggestion"] = {
                 "file": suggest.as_posix(),
                 "changes": list(suggestion.changes),
@@ -90,6 +93,9 @@ def command(  # noqa: PLR0913 - one a setting
                     *(model, held, suggest, data, calib, found), threads=threads, report=told
                 )
                 result["bought"] = bought.as_json()
+        if page is not None:
+            measured = simulate(held, data, limit=found.samples, threads=threads, report=told)
+            write_compared(page, held, program.stem, found, measured)
     if settings.current().format == "json":
         present.show_json(result)
         return

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     metavar="OUT.npz",
     help="Write the network's outputs, named as the model names them.",
 )
+@options.report_option()
 @options.format_option()
-def command(
+def command(  # noqa: PLR0913 - one a setting
     program: Path,
     *,
     data: str,
@@ -41,6 +42,7 @@ def command(
     threads: int,
     metrics: tuple[str, ...],
     outputs: Path | None,
+    page: Path | None,
 ) -> None:
     """Run a program on the simulated chip and measure it.
 
@@ -50,7 +52,8 @@ def command(
     from lowbitc.cli import present, settings
     from lowbitc.cli.measured import show_simulation
     from lowbitc.cli.progress import progress
-    from lowbitc.simulation import simulate
+    from lowbitc.cli.report.writing import write_simulated
+    from lowbitc.simulation import load, simulate
 
     with progress() as told:
         found = simulate(
@@ -63,6 +66,9 @@ def command(
             keep_outputs=outputs is not None,
             report=told,
         )
+        if page is not None:
+            held = load(program)
+            write_simulated(page, held, program.stem, data, found, threads=threads, report=told)
     if outputs is not None and found.outputs is not None:
         import numpy as np
 

@@ -95,6 +95,13 @@ if TYPE_CHECKING:
     help="Decides the order of the examples.",
 )
 @click.option(
+    "--arithmetic",
+    default="float",
+    show_default=True,
+    metavar="float|fp8|luq|fp4",
+    help="The format of gradients in training, simulated.",
+)
+@click.option(
     "--checkpoint",
     type=options.FILE,
     metavar="FILE",
@@ -120,6 +127,7 @@ def command(  # noqa: PLR0913 - one a setting
     learning_rate: float,
     clip_decay: float,
     seed: int,
+    arithmetic: str,
     checkpoint: Path | None,
     target: str | None,
     config: Path | None,
@@ -145,6 +153,7 @@ def command(  # noqa: PLR0913 - one a setting
         learning_rate=learning_rate,
         clip_decay=clip_decay,
         seed=seed,
+        arithmetic=arithmetic,
         checkpoint=checkpoint,
     )
     with progress() as told:

@@ -12,4 +12,18 @@ CODES: tuple[Code, ...] = (
         "A layer can only be judged beside the float layer that it was made from.",
         "Give the ONNX file that the program was compiled from, or compile it again.",
     ),
+    Code(
+        "LB771",
+        "The suggestion cannot be written",
+        "The operating system refused to write the lowbitc.toml that --suggest asks for.",
+        "What was measured is printed only when all that was asked for is there.",
+        "Check the path, its permissions and the space left.",
+    ),
+    Code(
+        "LB772",
+        "The report cannot be written",
+        "The operating system refused to write the page that --report asks for.",
+        "A report that silently does not exist would be looked for later.",
+        "Check the path, its permissions and the space left.",
+    ),
 )

@@ -100,6 +100,8 @@ class ComparedLayer:
         """Return plain dictionaries, lists, numbers and texts."""
         held = dataclasses.asdict(self)
         errors = held.pop("errors")
+        # Histograms are for the page; they would make up most of the JSON.
+        del errors["outputs"], errors["weights"]
         errors["parts"] = list(errors["parts"])
         held["sources"] = [dataclasses.asdict(source) for source in self.sources]
         verdict = {"excess_db": self.excess_db, "bad": self.bad, "cause": self.cause}

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 
 if TYPE_CHECKING:
-    Wrap = Callable[[Pass | None], Pass]
     Report = Callable[[str, int, int], None]
     """Told the step of long work, how much of it is done, and of how much."""
 
@@ -57,6 +56,18 @@ def silent(_step: str, _done: int, _total: int) -> None:
 
 _EQUALIZE_ON = 128
 """Samples that the ranges of channels are measured on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """What takes the place of the pass that rounds weights.
+
+    ``replace`` is given that pass, if the options have one; ``spelled`` says in the program's
+    manifest what was done.
+    """
+
+    replace: Callable[[Pass | None], Pass]
+    spelled: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +120,13 @@ def compile_with(
     options: Options,
     *,
     hook: Callable[[Mapping[str, Array] | None], Hook] | None = None,
-    training: Wrap | None = None,
+    training: Retraining | None = None,
     report: Report = silent,
 ) -> Compilation:
     """Compile with settled options.
 
     ``hook`` makes the manager's hook from one calibration sample (None without data).
-    ``training`` is given the pass that rounds weights, if the options have one, and returns the
-    pass that takes its place.
+    ``training`` takes the place of the pass that rounds weights.
     """
     target = load_target(options.target)
     imported = import_model(model, shapes=options.shapes)
@@ -142,7 +152,8 @@ def compile_with(
     result = manager.run(graph)
     report("place", 0, 0)
     found += result.diagnostics
-    built = build_program(result.graph, target, options_text(options), sample, options.preprocess)
+    spelled = options_text(options) | ({} if training is None else {"training": training.spelled})
+    built = build_program(result.graph, target, spelled, sample, options.preprocess)
     found += built.diagnostics
     return Compilation(built.program, result.graph, tuple(found))
 
@@ -153,7 +164,7 @@ def quantizing(
     options: Options,
     dataset: Dataset | None,
     report: Report,
-    training: Wrap | None = None,
+    training: Retraining | None = None,
 ) -> tuple[Pass, ...]:
     """Return the passes that take a folded graph to a partitioned one."""
     bits = options.bits
@@ -166,7 +177,9 @@ def quantizing(
     if training is not None:
         *before, last = calibrating
         rounds = isinstance(last, RoundWeights)
-        calibrating = (*before, training(last)) if rounds else (*calibrating, training(None))
+        calibrating = (
+            (*before, training.replace(last)) if rounds else (*calibrating, training.replace(None))
+        )
     return (
         AssignDevices(target.findings, bits),
         AbsorbShifts(),

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lowbitc.clip_meter import ClipCosts, GainedClip, histogram_costs
 from lowbitc.compiler.elements import ACCUMULATOR_BITS, F32, LevelType, signed
 from lowbitc.compiler.execute_fractions import run_between_levels, to_fractions
 from lowbitc.compiler.export.levels import float_constants
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.types import TensorType
-from lowbitc.compiler.statistics.clips import Clip, clip_at, clip_mse
+from lowbitc.compiler.statistics.clips import clip_mse
 from lowbitc.compiler.statistics.error_sums import ErrorFigures, ErrorSums, decibels
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
 from lowbitc.compiler.statistics.weight_scales import fit_weights, fit_with_scales
+from lowbitc.level_shapes import (
+    count_levels,
+    shape_of_counts,
+    shape_of_histogram,
+    shape_of_weights,
+)
 from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.chains import WEIGHTED
 from lowbitc.passes.quantize import level_name
@@ -27,11 +34,12 @@ if TYPE_CHECKING:
     from lowbitc.compiler.execute import FloatSession
     from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.statistics.histogram import Histogram
+    from lowbitc.level_shapes import LevelShape
     from lowbitc.matching import Layer, Match
     from lowbitc.targets.engines.tracing import TracedLaunch
 
 _FULL = 8
-_LEVELS = 256
+_FEW_CUT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,9 @@ class ClipUse:
 class LayerErrors:
     """All that was measured of a layer, but for what leaving it out changes.
 
-    ``parts`` are the clip of its output, its weights and the layer as a whole, as far as it has
-    them; ``expected_db`` is what the local ratio of signal to error could be.
+    ``parts`` are the clip of its output, where it has one, and the layer as a whole;
+    ``expected_db`` is what the local ratio of signal to error could be. ``outputs`` and
+    ``weights`` are histograms.
     """
 
     local: ErrorFigures
@@ -80,20 +89,21 @@ class LayerErrors:
     expected_db: float
     parts: tuple[Part, ...]
     use: ClipUse | None
+    outputs: LevelShape | None
+    weights: LevelShape | None
 
 
 class LayerMeter:
     """Adds up what a layer does to the float network's values, and what it does in the program."""
 
     def __init__(self, match: Match, layer: Layer, histogram: HistogramAccumulator) -> None:
-        """Prepare the layer's float nodes with the program's weights, and with fitted ones."""
+        """Prepare the layer's float nodes with weights rounded as their width allows."""
         self.match = match
         self.layer = layer
         self.histogram = histogram
         self.middle = HistogramAccumulator() if _has_table(layer) else None
         self.local, self.seen, self.attainable = ErrorSums(), ErrorSums(), ErrorSums()
-        self.rounded, self.fitted = ErrorSums(), ErrorSums()
-        self.counts: Int64 = np.zeros(_LEVELS, np.int64)
+        self.counts: Int64 = np.zeros(1, np.int64)
         self.alive: Bools | None = None
         self.wanted: Bools | None = None
         graph = match.program.launches[layer.launch].graph
@@ -103,12 +113,16 @@ class LayerMeter:
         self.element = None if sums else element
         border = isinstance(layer.node, q.Quantize)
         self._tensors = {v if border else level_name(v): v for v in layer.inputs}
-        self._sessions = self._with_weights() if _weights(layer) else None
+        gains = match.program.gains.get(layer.tensor)
+        self._gained: GainedClip | None = None
+        if gains is not None and self.element is not None:
+            self._gained = GainedClip(self.held.scale[0], self.element, gains)
+        self._nearest = self._with_nearest() if _weights(layer) else None
 
     def fetches(self) -> tuple[str, ...]:
         """Values of the float network that the meter looks at."""
         chain = self.layer.chain
-        inner = (chain.compute.outputs[0],) if chain is not None else ()
+        inner = (chain.compute.outputs[0],) if chain is not None and self.middle else ()
         return (*self.layer.inputs, self.layer.tensor, *inner)
 
     def add(self, floats: Mapping[str, Array], launch: TracedLaunch, samples: int) -> None:
@@ -118,13 +132,21 @@ class LayerMeter:
         if self.element is not None:
             self.histogram.add(wanted)
         levels = launch.values[layer.value]
-        self.seen.add(wanted, match.dequantized(layer, levels), samples)
-        self.local.add(wanted, self._by_itself(floats, launch), samples)
+        if self._gained is not None:
+            self._gained.add(wanted, samples)
+        self._compare(self.seen, wanted, match.dequantized(layer, levels), samples)
+        self._compare(self.local, wanted, self._by_itself(floats, launch), samples)
         self._use(levels, wanted)
-        if self._sessions is not None:
-            self._weigh(floats, samples)
-        elif self.middle is not None and layer.chain is not None:
+        self._attain(floats, samples)
+        if self.middle is not None and layer.chain is not None:
             self.middle.add(floats[layer.chain.compute.outputs[0]])
+
+    def _compare(self, sums: ErrorSums, wanted: Array, found: Array, samples: int) -> None:
+        """Add errors as they are to the user's tensor."""
+        one, other = (
+            self.match.scaled(self.layer.tensor, values, back=True) for values in (wanted, found)
+        )
+        sums.add(one, other, samples)
 
     def _by_itself(self, floats: Mapping[str, Array], launch: TracedLaunch) -> Float32:
         """Return what the layer makes of the float network's values, neither rounded nor cut."""
@@ -144,8 +166,7 @@ class LayerMeter:
     def _use(self, levels: Array, wanted: Array) -> None:
         if self.element is None:
             return
-        offset = levels.astype(np.int16).reshape(-1) - self.element.minimum
-        self.counts += np.bincount(offset, minlength=_LEVELS)
+        self.counts = self.counts + count_levels(levels, self.element)
         axis = levels.ndim - 1 if isinstance(self.layer.node, q.QDense) else 1
         if levels.ndim > 1:
             others = tuple(i for i in range(levels.ndim) if i != axis)
@@ -155,30 +176,21 @@ class LayerMeter:
 
     # --- weights ---------------------------------------------------------------------------------
 
-    def _with_weights(self) -> tuple[FloatSession, FloatSession]:
-        """Load the float layer with the program's weights, and with the nearest levels."""
+    def _with_nearest(self) -> FloatSession:
+        """Load the float layer with its weights rounded to the nearest levels of their width."""
         layer, match = self.layer, self.match
         compute = layer.floats[0]
-        launch = match.program.launches[layer.launch].graph
-        stored = layer.node.inputs[1]
-        held = launch.tensor(stored)
+        held = match.program.launches[layer.launch].graph.tensor(layer.node.inputs[1])
         element = held.levels or signed(_FULL)
-        name = compute.inputs[1]
-        floats = np.asarray(match.graph.constants[name], np.float32)
-        floats = self._scaled(compute, floats)
-        flat, restore = channel_rows(compute, floats)
+        floats = np.asarray(match.graph.constants[compute.inputs[1]], np.float32)
+        flat, restore = channel_rows(compute, self._scaled(compute, floats))
         scales = _nearest_scales(flat, element)
-        fit = (
-            fit_with_scales(flat, scales, element)
-            if scales is not None
-            else fit_weights(flat, element)
-        )
+        if scales is None:
+            fit = fit_weights(flat, element)
+        else:
+            fit = fit_with_scales(flat, scales, element)
         nearest = TensorType(floats.shape, element, tuple(fit.scales.tolist()))
-        levels = launch.constants[stored]
-        rows, _ = channel_rows(compute, levels)
-        kept = TensorType(floats.shape, element, tuple(_refitted(flat, rows).tolist()))
-        pairs = ((levels, kept), (restore(fit.levels), nearest))
-        return tuple(self._load(compute, levels, kept) for levels, kept in pairs)  # type: ignore[return-value]
+        return self._load(compute, restore(fit.levels), nearest)
 
     def _load(self, compute: Node, levels: Array, held: TensorType) -> FloatSession:
         graph, name = self.match.graph, compute.inputs[1]
@@ -190,7 +202,7 @@ class LayerMeter:
             constants={**graph.constants, name: values},
             types={**graph.types, name: TensorType(values.shape, F32)},
         )
-        return self.match.session(self.layer, whole, compute.outputs[0])
+        return self.match.session(self.layer, whole)
 
     def _scaled(self, compute: Node, weights: Array, *, back: bool = False) -> Float32:
         """Return weights as they are with the program's gains, or without."""
@@ -205,73 +217,78 @@ class LayerMeter:
         scaled = flat / factors if back else flat * factors
         return np.asarray(restore(scaled), np.float32)
 
-    def _weigh(self, floats: Mapping[str, Array], samples: int) -> None:
-        """Run the layer with both kinds of rounded weights on the float network's values."""
+    def _attain(self, floats: Mapping[str, Array], samples: int) -> None:
+        """Run the layer with the nearest weights on the float network's values."""
         layer, match = self.layer, self.match
-        chain = layer.chain
-        if self._sessions is None or chain is None:
+        if self._nearest is None:
             return
-        inner = chain.compute.outputs[0]
         feeds = {v: match.scaled(v, floats[v], back=True) for v in layer.inputs}
-        exact = floats[inner]
-        if self.middle is not None:
-            self.middle.add(exact)
-        for session, sums in zip(self._sessions, (self.rounded, self.fitted), strict=True):
-            made = session.arrays(feeds)
-            found = _without_means(np.asarray(made[inner], np.float32), exact)
-            sums.add(exact, found, samples)
-            if sums is self.fitted:
-                self.attainable.add(
-                    floats[layer.tensor], match.scaled(layer.tensor, made[layer.tensor]), samples
-                )
+        made = self._nearest.arrays(feeds)[layer.tensor]
+        wanted = match.scaled(layer.tensor, floats[layer.tensor], back=True)
+        self.attainable.add(wanted, made, samples)
 
     # --- results ---------------------------------------------------------------------------------
 
     def result(self, histogram: Histogram) -> LayerErrors:
         """Return what was measured; ``histogram`` is that of all values that share the scale."""
         power = self.local.wanted.value / max(self.local.count, 1)
-        least = self.attainable.mean_error
+        # What its clip alone costs is the clip's part; the rest is the layer's.
+        least = given = self.attainable.mean_error
         parts: list[Part] = []
         use = None
         if self.element is not None:
-            now = clip_at(histogram, self.element, self.held.scale[0])
-            best = clip_mse(histogram, self.element)
-            use = self._clip_use(now, best)
-            parts.append(_clip_part(now, best))
-            least += best.relative_error * histogram.mean_square()
+            scale = self.held.scale[0]
+            gained = self._gained
+            costs = gained.costs() if gained else histogram_costs(histogram, scale, self.element)
+            use = self._clip_use(self.element, costs)
+            parts.append(_clip_part(scale, costs))
+            least, given = least + costs.best_error, given + costs.error
         if self.middle is not None:
             middle = self.middle.result()
-            least += clip_mse(middle, signed(_FULL)).relative_error * middle.mean_square()
-        if self._sessions is not None:
+            table = clip_mse(middle, signed(_FULL)).relative_error * middle.mean_square()
+            least, given = least + table, given + table
+        if given > 0:
+            over = decibels(self.local.mean_error, given)
             parts.append(
                 Part(
-                    "weights",
-                    decibels(self.rounded.error.value, self.fitted.error.value),
-                    "its weights are further from the float ones than rounding needs",
+                    "layer", over, "its weights, bias or stage are off: it computes something else"
                 )
             )
-        if least > 0:
-            over = decibels(self.local.mean_error, least)
-            parts.append(Part("layer", over, "it computes something else than the float layer"))
+        shape = None
+        if self.element is not None:
+            floats = shape_of_histogram(histogram)
+            shape = shape_of_counts(self.counts, self.element, self.held.scale[0], floats)
         return LayerErrors(
             local=self.local.figures(),
             accumulated=self.seen.figures(),
             expected_db=decibels(power, least),
             parts=tuple(parts),
             use=use,
+            outputs=shape,
+            weights=self._weight_shape(),
         )
 
-    def _clip_use(self, now: Clip, best: Clip) -> ClipUse:
-        element = now.levels
+    def _weight_shape(self) -> LevelShape | None:
+        layer, graph = self.layer, self.match.program.launches[self.layer.launch].graph
+        held = graph.tensor(layer.node.inputs[1]) if self._nearest is not None else self.held
+        if self._nearest is None or held.levels is None:
+            return None
+        compute = layer.floats[0]
+        floats = np.asarray(self.match.graph.constants[compute.inputs[1]], np.float32)
+        rows, _ = channel_rows(compute, self._scaled(compute, floats))
+        levels = graph.constants[layer.node.inputs[1]]
+        return shape_of_weights(levels, held.levels, np.asarray(held.scale, np.float64), rows)
+
+    def _clip_use(self, element: LevelType, costs: ClipCosts) -> ClipUse:
         dead = 0
         if self.alive is not None and self.wanted is not None:
             dead = int(np.count_nonzero(self.wanted & ~self.alive))
         return ClipUse(
             element=element.name,
-            scale=now.scale,
-            clip=now.scale * element.maximum,
-            best=best.scale * element.maximum,
-            clipped_share=now.clipped_share,
+            scale=self.held.scale[0],
+            clip=self.held.scale[0] * element.maximum,
+            best=costs.best_scale * element.maximum,
+            clipped_share=costs.cut_share,
             used_levels=int(np.count_nonzero(self.counts)),
             levels=len(element.levels()),
             dead_channels=dead,
@@ -295,15 +312,6 @@ def _nearest_scales(rows: Float64, element: LevelType) -> Float64 | None:
     return np.where(largest > 0, largest / element.maximum, 1.0)
 
 
-def _refitted(rows: Float64, levels: Float64) -> Float64:
-    """Return the scales that suit levels best; a stage may hold a gain beside them."""
-    squares = np.square(levels).sum(axis=1)
-    found = np.divide(
-        (rows * levels).sum(axis=1), squares, out=np.ones(len(rows)), where=squares > 0
-    )
-    return np.where(found > 0, found, 1.0)
-
-
 def _by_weight(compute: Node, gains: Float64, flat: Float64) -> Float64:
     """Return the gain of the channel that each weight of the rows [O, K] reads."""
     groups = int(getattr(compute, "groups", 1))
@@ -312,19 +320,15 @@ def _by_weight(compute: Node, gains: Float64, flat: Float64) -> Float64:
     return np.repeat(by_group, flat.shape[0] // groups, axis=0)
 
 
-def _without_means(found: Float32, exact: Array) -> Float32:
-    """Take each channel's mean error out of a map: it belongs to the bias, which is refitted."""
-    if found.ndim <= 2:  # noqa: PLR2004 - frames and channels alone
-        return found
-    places = tuple(range(2, found.ndim))
-    gap = (found - np.asarray(exact, np.float32)).mean(axis=places, keepdims=True, dtype=np.float64)
-    return np.asarray(found - gap, np.float32)
+def _clip_part(scale: float, costs: ClipCosts) -> Part:
+    """Compare a clip with the best one; a few values beyond it, which may be chance, do not count.
 
-
-def _clip_part(now: Clip, best: Clip) -> Part:
-    ratio = now.scale / best.scale
+    Levels that share a scale with others are judged by all values of that scale.
+    """
+    ratio = scale / costs.best_scale
+    error = costs.error if costs.cut >= _FEW_CUT else costs.error_within
     if ratio >= 1:
         what = f"its clip is {ratio:.1f} times as large as it should be"
     else:
-        what = f"its clip is {1 / ratio:.1f} times too small: {now.clipped_share:.1%} are cut"
-    return Part("clip", decibels(now.relative_error, best.relative_error), what)
+        what = f"its clip is {1 / ratio:.1f} times too small: {costs.cut_share:.1%} are cut"
+    return Part("clip", decibels(error, costs.best_error), what)

@@ -81,7 +81,7 @@ class Match:
         axis = levels.ndim - 1 if isinstance(layer.node, q.QDense) else 1
         return spec.dequantize(levels, graph.tensor(layer.value).scale, axis)
 
-    def session(self, layer: Layer, graph: Graph | None = None, *extra: str) -> FloatSession:
+    def session(self, layer: Layer, graph: Graph | None = None) -> FloatSession:
         """Load a layer's float nodes, perhaps as they stand in another graph."""
         whole = graph or self.graph
         held = {v for node in layer.floats for v in (*reads(node), *node.outputs)}
@@ -96,7 +96,7 @@ class Match:
             domains=whole.domains,
             stage=Stage.FOLDED,
         )
-        return FloatSession(piece, extra, threads=1)
+        return FloatSession(piece, threads=1)
 
 
 def match_program(program: Program, model: str | Path | onnx.ModelProto) -> Match:

@@ -10,6 +10,7 @@ from lowbitc.comparing import compare
 from lowbitc.compilation import compile_with, silent
 from lowbitc.compiler.bits import WIDTHS, LayerBits, parse_bits
 from lowbitc.compiler.config import Config
+from lowbitc.compiler.diagnostics import CompileError, error
 from lowbitc.compiler.write_config import spell_config
 from lowbitc.options import settle
 from lowbitc.simulation import preprocess_of, simulate
@@ -145,6 +146,20 @@ def _raised(layer: ComparedLayer) -> LayerBits:
 
 def _next(width: int) -> int:
     return next(w for w in WIDTHS if w > width)
+
+
+def write_suggestion(path: Path, suggestion: Suggestion) -> None:
+    """Write the lowbitc.toml; raises CompileError LB771 where that fails."""
+    try:
+        path.write_text(suggestion.text(), encoding="utf-8", newline="\n")
+    except OSError as problem:
+        found = error(
+            "LB771",
+            f"the suggestion cannot be written to {path}",
+            found=str(problem),
+            hint="check the folder, its permissions and the space left",
+        )
+        raise CompileError([found]) from problem
 
 
 def measure_suggestion(  # noqa: PLR0913 - one argument a setting

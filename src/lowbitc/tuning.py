@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compilation import Compilation, compile_with, input_specs, silent
+from lowbitc.compilation import Compilation, Retraining, compile_with, input_specs, silent
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.diagnostics import CompileError, error, raise_errors
 from lowbitc.compiler.frontend import import_model
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WEIGHTS = ("lsq", "sawb", "sawb+", "minmax")
 CLIPS = ("pact+", "pact")
 TOWARD = ("both", "labels", "float")
+ARITHMETIC = ("float", "fp8", "luq", "fp4")
 _READ_AT_ONCE = 256
 
 
@@ -36,7 +37,8 @@ class Training:
 
     Learned scales ("lsq") start from weights that are rounded with error feedback, others from
     the float weights. ``weights`` is where the scales of weights come from, ``clips`` what the
-    clips of activations learn from, ``toward`` what is minimised. Without labels "both" is "float".
+    clips of activations learn from, ``toward`` what is minimised (without labels "both" is
+    "float"), ``arithmetic`` the format of gradients.
     """
 
     weights: str = "lsq"
@@ -48,7 +50,14 @@ class Training:
     clip_decay: float = 0.0
     temperature: float = 1.0
     seed: int = 0
+    arithmetic: str = "float"
     checkpoint: Path | None = None
+
+    def __str__(self) -> str:
+        """Spell what decides the result, for the program's manifest."""
+        held = asdict(self)
+        del held["checkpoint"]
+        return ", ".join(f"{name} {value}" for name, value in held.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,8 @@ def tune_with(
             ]
         )
     _check(training)
-    from lowbitc.training.loop import Schedule  # noqa: PLC0415 - torch, for this alone
+    from lowbitc.training.arithmetic import Arithmetic  # noqa: PLC0415 - torch, for this alone
+    from lowbitc.training.loop import Schedule  # noqa: PLC0415
     from lowbitc.training.losses import Objective  # noqa: PLC0415
     from lowbitc.training.quantizers import WeightMethod  # noqa: PLC0415
     from lowbitc.training.straight_through import ClipGradient  # noqa: PLC0415
@@ -129,6 +139,7 @@ def tune_with(
             clip_decay=training.clip_decay,
             temperature=training.temperature,
             seed=training.seed,
+            arithmetic=Arithmetic(training.arithmetic),
         ),
         checkpoint=training.checkpoint,
         threads=options.threads,
@@ -137,14 +148,19 @@ def tune_with(
     made = compile_with(
         model,
         options,
-        training=lambda rounding: replace(learn, start=rounding),
+        training=Retraining(lambda rounding: replace(learn, start=rounding), str(training)),
         report=report,
     )
     return Tuned(made, tuple(learn.records))
 
 
 def _check(training: Training) -> None:
-    allowed = {"weights": WEIGHTS, "clips": CLIPS, "toward": TOWARD}
+    allowed = {
+        "weights": WEIGHTS,
+        "clips": CLIPS,
+        "toward": TOWARD,
+        "arithmetic": ARITHMETIC,
+    }
     raise_errors(
         error("LB731", f"unknown {name}", found=getattr(training, name), allowed=", ".join(names))
         for name, names in allowed.items()

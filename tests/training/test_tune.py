@@ -47,10 +47,14 @@ def test_training_from_float_weights_lowers_its_loss_and_classifies(digits: Path
     assert found.metrics["top1"] > 0.9
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bytes(digits: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arithmetic", ["float", "fp4", "luq"])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    digits: Path, tmp_path: Path, arithmetic: str
+) -> None:
     model, data = digits / "digits.onnx", digits / "train.npz"
-    whole = lowbitc.tune(model, data, bits="2/2/2", training=SHORT, threads=1)
-    stopped = dataclasses.replace(SHORT, checkpoint=tmp_path / "run.pt")
+    short = dataclasses.replace(SHORT, arithmetic=arithmetic)
+    whole = lowbitc.tune(model, data, bits="2/2/2", training=short, threads=1)
+    stopped = dataclasses.replace(short, checkpoint=tmp_path / "run.pt")
 
     class StopError(Exception):
         """Ends a run in its second epoch."""

@@ -1,0 +1,86 @@
+"""Write the report of a command: what it measured, and what can be had beside it for little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lowbitc.cli.report.content import Measured, VerdictView, gather, metric_views
+from lowbitc.cli.report.page import draw_page
+from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.level_shapes import output_shapes, weight_shapes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lowbitc.cli.report.content import MetricView
+    from lowbitc.comparing import Comparison
+    from lowbitc.compilation import Report
+    from lowbitc.compiler.datasets.opening import DataSource
+    from lowbitc.simulation import Simulation
+    from lowbitc.targets.program.program import Program
+
+
+def write_simulated(  # noqa: PLR0913 - one a part of the page
+    path: Path,
+    program: Program,
+    title: str,
+    data: DataSource,
+    simulation: Simulation,
+    *,
+    command: str = "simulate",
+    verdict: VerdictView | None = None,
+    metrics: tuple[MetricView, ...] | None = None,
+    threads: int = 0,
+    report: Report,
+) -> None:
+    """Write what a simulation measured, with histograms from the first few samples."""
+    measured = Measured(
+        command=command,
+        title=title,
+        verdict=verdict or VerdictView("none", ""),
+        metrics=metric_views(simulation) if metrics is None else metrics,
+        samples=simulation.samples,
+        simulation=simulation,
+        outputs=output_shapes(program, data, threads=threads, report=report),
+        weights=weight_shapes(program),
+    )
+    _write(path, draw_page(gather(program, measured)))
+
+
+def write_compared(
+    path: Path, program: Program, title: str, comparison: Comparison, simulation: Simulation
+) -> None:
+    """Write what a comparison found, beside a simulation of the same samples."""
+    first = comparison.first_bad
+    worst = [x for x in comparison.ranking if x.bad]
+    if first is None:
+        verdict = VerdictView("good", "No layer loses more than its bits make it lose")
+    else:
+        verdict = VerdictView(
+            "bad",
+            f"First bad layer: {first.name}",
+            tuple(f"{x.name}: {x.cause} ({x.excess_db:.1f} dB too much)" for x in worst),
+        )
+    measured = Measured(
+        command="compare",
+        title=title,
+        verdict=verdict,
+        metrics=metric_views(simulation),
+        samples=comparison.samples,
+        simulation=simulation,
+        comparison=comparison,
+    )
+    _write(path, draw_page(gather(program, measured)))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as problem:
+        found = error(
+            "LB772",
+            f"the report cannot be written to {path}",
+            found=str(problem),
+            hint="check the folder, its permissions and the space left",
+        )
+        raise CompileError([found]) from problem
