@@ -20,6 +20,7 @@ class Arguments(TypedDict):
     weights: str | None
     limit: int | None
     threads: int
+    offload: str | None
 
 
 class Bounding(TypedDict):

@@ -92,6 +92,15 @@ def shape_option() -> Decorator:
     )
 
 
+def offload_option() -> Decorator:
+    """Take how much of what the chip can run it does run."""
+    return click.option(
+        "--offload",
+        metavar="paying|all",
+        help="Run on the chip what pays for its launches, the default, or all that it can run.",
+    )
+
+
 def config_option() -> Decorator:
     """Take the configuration file."""
     return click.option(
@@ -136,6 +145,7 @@ def compile_options() -> Decorator:
             help="How weights are rounded: at the scale of least squared error, by SAWB, or layer "
             "by layer with error feedback, the default below 8 bits where there is data.",
         ),
+        offload_option(),
         click.option(
             "--limit",
             type=click.IntRange(min=1),

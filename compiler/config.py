@@ -23,7 +23,8 @@ FILE_NAME = "lowbitc.toml"
 _SIDES = 2
 
 _TOP = frozenset(
-    {"bits", "target", "calib", "limit", "clip", "weights", "layer", "preprocess", "shape"}
+    {"bits", "target", "calib", "limit", "clip", "weights", "offload"}
+    | {"layer", "preprocess", "shape"}
 )
 _LAYER = frozenset({"match", "weights", "activations", "host"})
 _PREPROCESS = frozenset({"size", "layout", "color", "mean", "scale", "resize"})
@@ -39,6 +40,7 @@ class Config:
     limit: int | None = None
     clip: str | None = None
     weights: str | None = None
+    offload: str | None = None
     layers: tuple[LayerBits, ...] = ()
     preprocess: Preprocess | None = None
     shapes: tuple[str, ...] = ()
@@ -86,6 +88,7 @@ class _Reader:
             limit=self.count(table, "limit"),
             clip=self.text(table, "clip"),
             weights=self.text(table, "weights"),
+            offload=self.text(table, "offload"),
             layers=tuple(self.layer(t) for t in self.tables(table, "layer")),
             preprocess=self.preprocess(table.get("preprocess")),
             shapes=tuple(self.texts(table, "shape")),

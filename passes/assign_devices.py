@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, ClassVar
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
 from lowbitc.compiler.ir import ops
-from lowbitc.compiler.ir.graph import Graph, Where, reads
+from lowbitc.compiler.ir.graph import Graph
 from lowbitc.compiler.manager import PassResult
-from lowbitc.passes.chains import LAYOUT, TABLES, WEIGHTED
-from lowbitc.passes.partition import launch_depths
+from lowbitc.passes.chains import LAYOUT, TABLES
+from lowbitc.passes.drop_islands import drop_islands
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.passes.islands import Crossing
 
 Findings = Callable[[Graph], Mapping[str, tuple[Diagnostic, ...]]]
 """What a target says of each node of a folded graph; a node with no entry can run on it."""
 
-_NO_WORK = "LB290: nothing is multiplied here, so a crossing to the chip would not pay"
 _LAST = "LB291: only the CPU reads the result, which is exact there and costs next to nothing"
 _EXCLUDED = "LB292: lowbitc.toml keeps this layer on the CPU"
 
@@ -30,12 +30,14 @@ class AssignDevices:
     """Fill ``Graph.host_reasons`` from the target's rules and the user's exclusions.
 
     Beyond what the rules say, islands of a launch without weights go to the CPU, and so do layout
-    changes, table activations and sums of two values that only the CPU reads.
+    changes, table activations and sums of two values that only the CPU reads. With ``crossing``,
+    so do islands whose work does not pay for their crossing.
     """
 
     name: ClassVar[str] = "assign-devices"
     findings: Findings
     bits: Bits = Bits()
+    crossing: Crossing | None = None
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with a reason for every node that is not for the chip."""
@@ -48,7 +50,7 @@ class AssignDevices:
         before = -1
         while len(reasons) > before:
             before = len(reasons)
-            _drop_islands(graph, reasons)
+            drop_islands(graph, reasons, self.crossing)
             _drop_last(graph, reasons)
         ordered = {n.name: reasons[n.name] for n in graph.nodes if n.name in reasons}
         after = graph.replace(host_reasons=ordered)
@@ -57,30 +59,6 @@ class AssignDevices:
 
 def _sentence(why: Diagnostic) -> str:
     return f"{why.code}: {why.message}" + (f" (found {why.found})" if why.found else "")
-
-
-def _drop_islands(graph: Graph, reasons: dict[str, str]) -> None:
-    """Send device nodes of one launch that are connected, but without any weights, to the CPU."""
-    makers = graph.producers()
-    depths = launch_depths(graph, lambda n: Where.HOST if n.name in reasons else Where.DEVICE)
-    # Union-find in place: networkx would cost `lowbitc check` a fifth of its second to import.
-    parent = {n.name: n.name for n in graph.nodes if n.name not in reasons}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for node in graph.nodes:
-        if node.name in parent:
-            for value in reads(node):
-                maker = makers.get(value)
-                known = maker is not None and maker.name in parent
-                if maker is not None and known and depths[maker.name] == depths[node.name]:
-                    parent[root(maker.name)] = root(node.name)
-    weighted = {root(n.name) for n in graph.nodes if isinstance(n, WEIGHTED) and n.name in parent}
-    reasons.update({name: _NO_WORK for name in parent if root(name) not in weighted})
 
 
 def _drop_last(graph: Graph, reasons: dict[str, str]) -> None:

@@ -10,14 +10,18 @@ from lowbitc.compiler.manager import PassResult
 from lowbitc.passes.drop_identities import DropIdentities
 from lowbitc.passes.fuse_activations import FuseActivations
 from lowbitc.passes.hoist_clips import HoistClips
+from lowbitc.passes.hoist_projections import HoistProjections
 from lowbitc.passes.lower_arithmetic import LowerArithmetic
 from lowbitc.passes.lower_dense import LowerDense
+from lowbitc.passes.lower_gathers import LowerGathers
 from lowbitc.passes.lower_pools import LowerPools
 from lowbitc.passes.lower_reshapes import LowerReshapes
 from lowbitc.passes.lower_splits import LowerSplits
 from lowbitc.passes.merge_clips import MergeClips
+from lowbitc.passes.merge_dense import MergeDense
 from lowbitc.passes.merge_pads import MergePads
 from lowbitc.passes.merge_transposes import MergeTransposes
+from lowbitc.passes.sink_transposes import SinkTransposes
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
@@ -29,6 +33,10 @@ CANONICAL: tuple[Pass, ...] = (
     LowerReshapes(),
     MergeTransposes(),
     LowerDense(),
+    LowerGathers(),
+    HoistProjections(),
+    MergeDense(),
+    SinkTransposes(),
     LowerPools(),
     LowerSplits(),
     MergeClips(),

@@ -6,13 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
-from onnx import shape_inference
+from onnx import numpy_helper, shape_inference
+
+from lowbitc.compiler.work import RECURRENT, is_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
-_RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+    from lowbitc.compiler.elements import Array
+
 _MATRIX = 2
 
 
@@ -20,6 +24,7 @@ _MATRIX = 2
 class HostWork:
     """Multiply-accumulates a sample, and parameters.
 
+    A recurrent layer that reads its projections through an identity does no work for that.
     Bodies of loops count once, since only the data says how often they run.
     """
 
@@ -36,13 +41,24 @@ def host_work(model: bytes) -> HostWork:
         for v in (*graph.input, *graph.value_info, *graph.output)
     }
     held = {t.name: tuple(t.dims) for t in graph.initializer}
+    handed_on = {t.values.name for t in graph.sparse_initializer if is_identity(_dense(t))}
+    held.update({t.values.name: tuple(t.dims) for t in graph.sparse_initializer})
     shapes.update(held)
-    macs = sum(_node_macs(node, shapes) for node in graph.node)
+    macs = sum(_node_macs(node, shapes, handed_on) for node in graph.node)
     weights = {v for node in graph.node for v in node.input if len(held.get(v, ())) > 1}
+    weights -= handed_on
     return HostWork(macs, sum(math.prod(held[v]) for v in weights))
 
 
-def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+def _dense(tensor: onnx.SparseTensorProto) -> Array:
+    array = np.zeros(tuple(tensor.dims), np.float32)
+    array.reshape(-1)[numpy_helper.to_array(tensor.indices)] = numpy_helper.to_array(tensor.values)
+    return array
+
+
+def _node_macs(
+    node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]], handed_on: Container[str]
+) -> int:
     inputs = [shapes.get(v, ()) for v in node.input]
     output = shapes.get(node.output[0], ()) if node.output else ()
     if node.op_type == "Conv" and len(inputs) > 1:
@@ -54,7 +70,7 @@ def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> i
     if node.op_type == "Gemm" and len(inputs[0]) == _MATRIX:
         turned = any(a.name == "transA" and a.i for a in node.attribute)
         return math.prod(output) * inputs[0][0 if turned else 1]
-    if node.op_type in _RECURRENT and len(inputs) > _MATRIX:
-        steps, batch, _ = inputs[0]
-        return steps * batch * (math.prod(inputs[1]) + math.prod(inputs[2]))
+    if node.op_type in RECURRENT and len(inputs) > _MATRIX and inputs[0]:
+        own = 0 if node.input[1] in handed_on else math.prod(inputs[1])
+        return math.prod(inputs[0][:_MATRIX]) * (own + math.prod(inputs[2]))
     return 0

@@ -85,6 +85,16 @@ class Target:
         """Return the value of a figure."""
         return self.figures[name].value
 
+    def saved_seconds(self, macs: int, params: int, crossing_bytes: int) -> float:
+        """Estimate what the CPU saves when the chip does some work, its launch not counted.
+
+        The chip takes as few NPs as hold the parameters, in bytes, and all of the operations.
+        """
+        processors = max(1, -(-params // self.mesh.memory.weight_bytes))
+        cycles = macs / (self.figure("synaptic_ops_per_cycle") * processors)
+        cycles += crossing_bytes / self.figure("external_bytes_per_cycle")
+        return macs / self.figure("host_macs") - cycles / self.figure("clock")
+
 
 def device_findings(graph: Graph, target: Target) -> dict[str, tuple[Diagnostic, ...]]:
     """Return every broken rule of every node, by node name; nodes that keep all are left out."""

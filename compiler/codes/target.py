@@ -124,6 +124,23 @@ CODES: tuple[Code, ...] = (
         _CPU,
     ),
     Code(
+        "LB250",
+        "The work does not pay for its crossing",
+        "A part of the network that the chip could run saves the CPU less time than its launch "
+        "and the bytes that cross take, by the target's cost model.",
+        "Each launch costs a driver call, transfers and an interrupt, however little it does.",
+        "Nothing is to be done; with --offload all it runs on the chip nevertheless.",
+    ),
+    Code(
+        "LB251",
+        "A step of an unrolled recurrence",
+        "The same weights run again and again, each time on what the CPU made of their last "
+        "result, and the launches this takes would not pay.",
+        "A recurrence is sequential: the chip would be launched once a step, for little work. Its "
+        "input projections, which do not recur, run on the chip, all steps in one launch.",
+        "Nothing is to be done; with --offload all the steps run on the chip nevertheless.",
+    ),
+    Code(
         "LB290",
         "Nothing is multiplied here",
         "A part of the network that could run on the chip holds no weights.",

@@ -12,7 +12,7 @@ from lowbitc.compiler.export.levels import float_constants
 from lowbitc.compiler.export.operators import write
 from lowbitc.compiler.export.opsets import choose_opset, ir_version, is_onnx, operators
 from lowbitc.compiler.export.samples import free_rows, samples_stay_apart
-from lowbitc.compiler.export.writer import Writer, tensor_proto
+from lowbitc.compiler.export.writer import Writer, sparse_proto, tensor_proto
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import reads
 from lowbitc.compiler.onnx_types import value_info
@@ -27,6 +27,8 @@ WRITERS = (activations, host, shapes)
 PRODUCER = "lowbitc"
 PRODUCER_VERSION = "1"
 """Stays as it is while the same graph gives the same bytes."""
+_SPARSE_BYTES = 4096
+"""Constants from this size on may be stored sparse; shapes and the like stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,17 @@ class Assembled:
         return sum(array.nbytes for array in self.constants.values())
 
     def whole(self) -> ModelProto:
-        """Return the model with its constants; protobuf holds at most 2 GiB."""
+        """Return the model with its constants; protobuf holds at most 2 GiB.
+
+        Large ones that are nearly all zero are stored sparse.
+        """
+        graph = self.model.graph
         for name, array in self.constants.items():
-            self.model.graph.initializer.append(tensor_proto(name, array))
+            sparse = sparse_proto(name, array) if array.nbytes >= _SPARSE_BYTES else None
+            if sparse is not None:
+                graph.sparse_initializer.append(sparse)
+            else:
+                graph.initializer.append(tensor_proto(name, array))
         return self.model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper
 
 from lowbitc.compiler.onnx_types import numpy_dtype
 
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 def tensor_proto(name: str, array: Array) -> TensorProto:
     """Return a constant as ONNX has it."""
     return numpy_helper.from_array(np.asarray(array, order="C"), name)
+
+
+def sparse_proto(name: str, array: Array) -> SparseTensorProto | None:
+    """Return a constant by its elements that are not zero, None where that is no smaller.
+
+    ONNX Runtime makes it dense when it loads the model.
+    """
+    flat = np.asarray(array, order="C").reshape(-1)
+    places = np.flatnonzero(flat).astype(np.int64)
+    if array.dtype != np.float32 or 2 * places.size * (flat.itemsize + 8) > flat.nbytes:
+        return None
+    return SparseTensorProto(
+        dims=array.shape,
+        values=numpy_helper.from_array(flat[places], name),
+        indices=numpy_helper.from_array(places, f"{name}.places"),
+    )
 
 
 class Writer:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lowbitc.assigning import assigning
 from lowbitc.compiler.frontend import import_model
-from lowbitc.compiler.ir import ops
-from lowbitc.compiler.ir.graph import reads
 from lowbitc.compiler.manager import PassManager
+from lowbitc.compiler.work import held_params, node_macs
 from lowbitc.options import settle
-from lowbitc.passes.assign_devices import AssignDevices
 from lowbitc.passes.folding import FOLDING
 from lowbitc.targets.registry import load_target
 from lowbitc.targets.spec import operator_name
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
     import onnx
 
     from lowbitc.compiler.diagnostics import Diagnostic, Source
-    from lowbitc.compiler.ir.graph import Graph
-    from lowbitc.compiler.ir.node import Node
-
-_RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +66,7 @@ def check(
     target: str | None = None,
     config: str | Path | None = None,
     shapes: Sequence[str] = (),
+    offload: str | None = None,
 ) -> Check:
     """Fold a model and hold every node against the rules of a chip.
 
@@ -79,10 +74,10 @@ def check(
     """
     path = Path(model) if isinstance(model, (str, Path)) else None
     settled = None if config is None else Path(config)
-    options = settle(path, target=target, config=settled, shapes=shapes)
+    options = settle(path, target=target, config=settled, shapes=shapes, offload=offload)
     chip = load_target(options.target)
     imported = import_model(model, shapes=options.shapes)
-    steps = (*FOLDING, AssignDevices(chip.findings, options.bits))
+    steps = (*FOLDING, assigning(chip, options.bits, options.offload))
     done = PassManager(steps).run(imported.graph)
     graph = done.graph
     broken = chip.findings(graph)
@@ -93,37 +88,13 @@ def check(
             sources=node.sources,
             on_chip=node.name not in graph.host_reasons,
             macs=node_macs(node, graph),
-            params=_params(node, graph),
+            params=held_params((node,), graph),
             reason=graph.host_reasons.get(node.name, ""),
             findings=broken.get(node.name, ()),
         )
         for node in graph.nodes
     )
     return Check(chip.name, nodes, (*imported.diagnostics, *done.diagnostics))
-
-
-def node_macs(node: Node, graph: Graph) -> int:
-    """Return the multiply-accumulates of a float node for one sample; 0 for what has none."""
-    shapes = [graph.shape(value) for value in node.inputs]
-    made = math.prod(graph.shape(node.outputs[0])) if node.outputs else 0
-    match node:
-        case ops.Conv() | ops.Dense():
-            return made * math.prod(shapes[1][1:])
-        case ops.ConvTranspose():
-            return math.prod(shapes[0]) * math.prod(shapes[1][1:])
-        case ops.MatMul() if shapes[0]:
-            return made * shapes[0][-1]
-        case ops.Gemm() if shapes[0]:
-            return made * shapes[0][0 if node.trans_a else -1]
-        case ops.HostOp() if node.op_type in _RECURRENT and shapes[0]:
-            steps, batch, _ = shapes[0]
-            return steps * batch * (math.prod(shapes[1]) + math.prod(shapes[2]))
-        case _:
-            return 0
-
-
-def _params(node: Node, graph: Graph) -> int:
-    return sum(graph.constants[value].size for value in reads(node) if value in graph.constants)
 
 
 def _share(part: list[int], whole: list[int]) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lowbitc.assigning import assigning
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.datasets.stream import InputSpec
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
@@ -17,7 +18,6 @@ from lowbitc.compiler.frontend import import_model
 from lowbitc.compiler.manager import PassManager
 from lowbitc.options import FEEDBACK, Options, settle
 from lowbitc.passes.absorb_shifts import AbsorbShifts
-from lowbitc.passes.assign_devices import AssignDevices
 from lowbitc.passes.bin_weights import BinWeights
 from lowbitc.passes.calibrate_data_free import CalibrateDataFree, tell_data_free
 from lowbitc.passes.calibrate_pact import CalibratePact
@@ -91,6 +91,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
     weights: str | None = None,
     limit: int | None = None,
     threads: int = 0,
+    offload: str | None = None,
 ) -> Program:
     """Compile a float ONNX model to a program.
 
@@ -111,6 +112,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
         weights=weights,
         limit=limit,
         threads=threads,
+        offload=offload,
     )
     return compile_with(path or model, options).program
 
@@ -181,7 +183,7 @@ def quantizing(
             (*before, training.replace(last)) if rounds else (*calibrating, training.replace(None))
         )
     return (
-        AssignDevices(target.findings, bits),
+        assigning(target, bits, options.offload),
         AbsorbShifts(),
         *calibrating,
         BinWeights(bits, "mse" if options.weights == FEEDBACK else options.weights),
@@ -250,5 +252,6 @@ def options_text(options: Options) -> dict[str, str]:
         "bits": str(options.bits),
         "calibration": "data-free" if options.calib is None else "data",
         "clip": options.clip,
+        "offload": options.offload,
         "weights": options.weights,
     }

@@ -23,6 +23,9 @@ DEFAULT_TARGET = "lb1"
 FEEDBACK = "feedback"
 """Weights are rounded layer by layer with error feedback, toward the float network's outputs."""
 WEIGHT_METHODS = (*bin_weights.METHODS, FEEDBACK)
+PAYING, ALL = "paying", "all"
+OFFLOADS = (PAYING, ALL)
+"""What of that which the chip can run it does run: launches that pay for themselves, or all."""
 _FULL = 8
 DEFAULT_LIMIT = 512
 """Most calibration samples that are looked at when nothing else is asked for."""
@@ -41,6 +44,7 @@ class Options:
     weights: str
     limit: int
     threads: int
+    offload: str = PAYING
 
 
 def settle(  # noqa: PLR0913 - one a setting
@@ -56,6 +60,7 @@ def settle(  # noqa: PLR0913 - one a setting
     limit: int | None = None,
     threads: int = 0,
     search: bool = False,
+    offload: str | None = None,
 ) -> Options:
     """Take arguments first, then ``lowbitc.toml``, then defaults.
 
@@ -82,6 +87,8 @@ def settle(  # noqa: PLR0913 - one a setting
     chosen_weights = asked_weights or (FEEDBACK if few else "mse")
     found += _one_of("clip", chosen_clip, CLIP_METHODS)
     found += _one_of("weights", chosen_weights, WEIGHT_METHODS)
+    chosen_offload = offload or held.offload or PAYING
+    found += _one_of("offload", chosen_offload, OFFLOADS)
     if asked_weights == FEEDBACK and source is None:
         found.append(
             error(
@@ -104,6 +111,7 @@ def settle(  # noqa: PLR0913 - one a setting
         weights=chosen_weights,
         limit=limit or held.limit or DEFAULT_LIMIT,
         threads=threads,
+        offload=chosen_offload,
     )
 
 

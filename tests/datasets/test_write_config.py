@@ -26,6 +26,7 @@ FULL = Config(
     limit=384,
     clip="mse",
     weights="feedback",
+    offload="all",
     layers=(
         LayerBits("/head/*", 8, 4),
         LayerBits("last", None, 2),

@@ -56,7 +56,7 @@ def outcome(
 
     They agree in every bit and every count.
     """
-    options = settle(None, calib=dict(inputs), bits=bits, shapes=shapes, threads=1)
+    options = settle(None, calib=dict(inputs), bits=bits, shapes=shapes, threads=1, offload="all")
     program = compile_with(model, options).program
     counts = {name: Counts() for name in ENGINES}
     runs = {
