@@ -42,6 +42,7 @@ def divide(arguments: SearchArguments) -> tuple[Bounding, Arguments]:
         "weights": arguments["weights"],
         "limit": arguments["limit"],
         "threads": arguments["threads"],
+        "offload": arguments["offload"],
     }
     given = [name for name, held in bounds.items() if held is not None and name != "metric"]
     if plain["bits"] != AUTO and given:

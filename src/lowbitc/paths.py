@@ -6,12 +6,12 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lowbitc.assigning import assigning
 from lowbitc.compilation import samples_of
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.manager import PassManager
 from lowbitc.mixing import FULL, Goal, Mix, Option, Saving, find_path
 from lowbitc.passes.absorb_shifts import AbsorbShifts
-from lowbitc.passes.assign_devices import AssignDevices
 from lowbitc.passes.calibrate_pact import CalibratePact
 from lowbitc.passes.chains import KEEPS_LEVELS, channels_of, find_chains
 from lowbitc.passes.folding import FOLDING
@@ -82,7 +82,7 @@ def _calibrated(trials: Trials) -> Graph:
     count = min(_SAMPLES, options.limit)
     passes = (
         *FOLDING,
-        AssignDevices(target.findings, bits),
+        assigning(target, bits, options.offload),
         AbsorbShifts(),
         CalibratePact(
             lambda: samples_of(trials.graph, trials.calib, count),
