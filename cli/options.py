@@ -217,6 +217,16 @@ def search_options() -> Decorator:
     return decorate
 
 
+def annotate_option() -> Decorator:
+    """Take the path of a copy of the model to write."""
+    return click.option(
+        "--annotate",
+        type=FILE,
+        metavar="OUT.onnx",
+        help="Write a copy of the model whose nodes say, in their metadata, what became of them.",
+    )
+
+
 def report_option() -> Decorator:
     """Take the path of a page to write."""
     return click.option(

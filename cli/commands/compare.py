@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     metavar="DATA",
     help="With --suggest, compile with it on these samples, and say what it buys.",
 )
+@options.annotate_option()
 @options.report_option()
 @options.threads_option()
 @options.format_option()
@@ -55,6 +56,7 @@ def command(  # noqa: PLR0913 - one a setting
     left_out: int,
     suggest: Path | None,
     calib: str | None,
+    annotate: Path | None,
     page: Path | None,
     threads: int,
 ) -> None:
@@ -67,10 +69,11 @@ def command(  # noqa: PLR0913 - one a setting
     from lowbitc.cli.compared import show_bought, show_comparison
     from lowbitc.cli.progress import progress
     from lowbitc.cli.report.writing import write_compared
-    from lowbitc.comparing import compare
+    from lowbitc.comparing import compare, facts_of
     from lowbitc.simulation import load, simulate
     from lowbitc.suggesting import measure_suggestion, write_suggestion
     from lowbitc.suggesting import suggest as suggest_settings
+    from lowbitc.targets.annotate import write_annotated
 
     if calib is not None and suggest is None:
         raise click.UsageError("--calib measures a suggestion: it needs --suggest OUT.toml")
@@ -93,6 +96,8 @@ def command(  # noqa: PLR0913 - one a setting
                     *(model, held, suggest, data, calib, found), threads=threads, report=told
                 )
                 result["bought"] = bought.as_json()
+        if annotate is not None:
+            write_annotated(model, held, annotate, facts_of(found))
         if page is not None:
             measured = simulate(held, data, limit=found.samples, threads=threads, report=told)
             write_compared(page, held, program.stem, found, measured)

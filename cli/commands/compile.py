@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     metavar="PASS",
     help="Print the graph after this pass; repeatable.",
 )
+@options.annotate_option()
 @options.format_option()
 def command(
     model: Path,
@@ -50,6 +51,7 @@ def command(
     verify_numerics: bool,
     timings: bool,
     dumps: tuple[str, ...],
+    annotate: Path | None,
     **arguments: Unpack[SearchArguments],
 ) -> None:
     """Compile a float ONNX model into a program for the chip.
@@ -66,23 +68,29 @@ def command(
     from lowbitc.cli.watch import Watch
     from lowbitc.compilation import compile_with
     from lowbitc.options import settle
+    from lowbitc.simulation import load
+    from lowbitc.targets.annotate import write_annotated
 
     bounds, plain = searched.divide(arguments)
+    path = output or model.with_suffix(".lbc")
     if plain["bits"] == searched.AUTO:
         if verify_numerics or timings or dumps:
             raise click.UsageError(
                 "--verify-numerics, --timings and --dump-after go with fixed bits: "
                 "compile with the lowbitc.toml that --bits auto writes"
             )
-        searched.search_bits(model, output or model.with_suffix(".lbc"), bounds, plain)
+        searched.search_bits(model, path, bounds, plain)
+        if annotate is not None:
+            write_annotated(model, load(path), annotate, {})
         return
     settled = settle(model, **plain)
     watch = Watch(verify=verify_numerics, dumps=dumps, threads=settled.threads)
     with progress() as told:
         made = compile_with(model, settled, hook=watch.hook, report=told)
     watch.check_dumps()
-    path = output or model.with_suffix(".lbc")
     made.program.save(path)
+    if annotate is not None:
+        write_annotated(model, made.program, annotate, {})
     if settings.current().format == "json":
         present.show_json(
             {

@@ -26,4 +26,12 @@ CODES: tuple[Code, ...] = (
         "A report that silently does not exist would be looked for later.",
         "Check the path, its permissions and the space left.",
     ),
+    Code(
+        "LB773",
+        "The annotated model cannot be written",
+        "The operating system refused to write it, or it would lie away from the files that hold "
+        "the model's tensors.",
+        "A model finds its tensors in files beside it: a copy elsewhere could not be opened.",
+        "Choose a path that can be written, in the model's own folder where it has such files.",
+    ),
 )

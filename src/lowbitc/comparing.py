@@ -84,8 +84,13 @@ class ComparedLayer:
 
     @property
     def bad(self) -> bool:
-        """Whether it loses clearly more than its bits make it lose."""
-        return self.excess_db >= BAD_DB
+        """Whether it loses clearly more than its bits make it lose.
+
+        An output of nothing but zeros still has 0 dB: where few bits could not give much more, half
+        of what they could give is too little.
+        """
+        half = self.errors.local.sqnr_db < self.errors.expected_db / 2
+        return self.excess_db >= (BAD_DB / 2 if half else BAD_DB)
 
     @property
     def cause(self) -> str:
@@ -138,6 +143,20 @@ class Comparison:
             "ranking": [layer.name for layer in self.ranking],
             "layers": [layer.as_json() for layer in self.layers],
         }
+
+
+def facts_of(comparison: Comparison) -> dict[str, dict[str, str]]:
+    """Return what was measured of each layer as texts, for an annotated model."""
+    found: dict[str, dict[str, str]] = {}
+    for layer in comparison.layers:
+        facts = {
+            "blame": str(layer.rank),
+            "excess_db": f"{layer.excess_db:.2f}",
+            "sqnr_alone_db": f"{layer.errors.local.sqnr_db:.2f}",
+            "sqnr_in_network_db": f"{layer.errors.accumulated.sqnr_db:.2f}",
+        }
+        found[layer.name] = {**facts, **({"bad": layer.cause} if layer.bad else {})}
+    return found
 
 
 def compare(
