@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 import lowbitc
 from lowbitc.cli.main import lowbitc as command
 from lowbitc.compiler.diagnostics import CompileError
+from lowbitc.compiler.frontend.files import read_model
 from lowbitc.compiler.onnx_session import OnnxSession
 from lowbitc.targets.annotate import PREFIX, annotate, facts_by_node, write_annotated
 
@@ -38,7 +39,7 @@ def facts_of(model: onnx.ModelProto) -> dict[str, dict[str, str]]:
 
 
 def test_layers_say_bits_scale_device_and_processors(program: Program) -> None:
-    found = facts_of(annotate(onnx.load(MODEL), program, {}))
+    found = facts_of(annotate(read_model(MODEL), program, {}))
     convolutions = [name for name, facts in found.items() if facts.get("operator") == "QConv"]
     assert convolutions
     for name in convolutions:
@@ -50,7 +51,7 @@ def test_layers_say_bits_scale_device_and_processors(program: Program) -> None:
 
 
 def test_every_node_that_a_layer_came_from_is_annotated(program: Program) -> None:
-    found = facts_of(annotate(onnx.load(MODEL), program, {}))
+    found = facts_of(annotate(read_model(MODEL), program, {}))
     sources = {s.node for x in program.launches for n in x.graph.nodes for s in n.sources}
     assert sources <= found.keys()
     assert all(found[name] for name in sources)
@@ -60,11 +61,11 @@ def test_every_node_that_a_layer_came_from_is_annotated(program: Program) -> Non
 def test_nothing_but_the_metadata_changes(program: Program, tmp_path: Path) -> None:
     out = tmp_path / "annotated.onnx"
     write_annotated(MODEL, program, out, {})
-    model = onnx.load(out)
+    model = read_model(out)
     onnx.checker.check_model(model, full_check=True)
     for node in model.graph.node:
         del node.metadata_props[:]
-    assert model.SerializeToString() == onnx.load(MODEL).SerializeToString()
+    assert model.SerializeToString() == read_model(MODEL).SerializeToString()
     with np.load(DEMO / "digits.test.npz") as held:
         x = np.asarray(held["x"][:1], np.float32)
     before, after = (OnnxSession(path, threads=1) for path in (MODEL, out))
@@ -76,7 +77,7 @@ def test_nothing_but_the_metadata_changes(program: Program, tmp_path: Path) -> N
 
 
 def test_annotating_again_replaces_and_keeps_what_others_wrote(program: Program) -> None:
-    model = onnx.load(MODEL)
+    model = read_model(MODEL)
     entry = model.graph.node[0].metadata_props.add()
     entry.key, entry.value = "mine", "kept"
     once = annotate(model, program, {})
@@ -87,7 +88,7 @@ def test_annotating_again_replaces_and_keeps_what_others_wrote(program: Program)
 
 def test_what_was_measured_is_added_by_layer(program: Program) -> None:
     name = next(n.name for x in program.launches for n in x.graph.nodes if n.op == "QDense")
-    found = facts_of(annotate(onnx.load(MODEL), program, {name: {"blame": "1"}}))
+    found = facts_of(annotate(read_model(MODEL), program, {name: {"blame": "1"}}))
     assert any(facts.get("blame") == "1" for facts in found.values())
 
 
@@ -115,13 +116,13 @@ def test_compile_and_compare_write_it(tmp_path: Path) -> None:
     options = ["--calib", calib, "--limit", "16", "--threads", "1", "-o", program]
     run = CliRunner().invoke(command, ["compile", str(MODEL), *options, "--annotate", str(out)])
     assert run.exit_code == 0, run.output
-    assert any("device" in facts for facts in facts_of(onnx.load(out)).values())
+    assert any("device" in facts for facts in facts_of(read_model(out)).values())
     options = ["--data", str(DEMO / "digits.test.npz"), "--limit", "4", "--left-out", "0"]
     page = tmp_path / "page.html"
     options += ["--annotate", str(out), "--report", str(page), "--threads", "1"]
     run = CliRunner().invoke(command, ["compare", str(MODEL), program, *options])
     assert run.exit_code == 0, run.output
-    assert any("blame" in facts for facts in facts_of(onnx.load(out)).values())
+    assert any("blame" in facts for facts in facts_of(read_model(out)).values())
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     simulate = ["simulate", program, "--data", str(DEMO / "digits.test.npz"), "--limit", "4"]
     run = CliRunner().invoke(command, [*simulate, "--report", str(tmp_path / "no" / "page.html")])
