@@ -74,7 +74,7 @@ class Cluster:
             with _quiet():
                 held = self._client.submit(hold, *arguments, pure=False)
                 futures = [self._client.submit(function, held, *span, pure=False) for span in spans]
-            for future in dask.as_completed(futures):
+            for future in dask.as_completed(futures, loop=self._client.loop):
                 yield cast("Made", future.result())
                 future.release()
         except lost as problem:
