@@ -87,7 +87,9 @@ def text_lines(count: int, width: int, seed: int) -> tuple[Float32, list[str]]:
 def captchas(count: int, seed: int) -> tuple[Float32, list[str]]:
     """Return captchas of PyPI's ``captcha`` [n, 3, 60, 160], BGR in 0..255, and their texts.
 
-    Letters are drawn in upper case; texts are in lower case.
+    Letters are drawn in upper case, texts are in lower case. The zero, the one, I and O, which a
+    captcha leaves out so as not to be mistaken, were never seen by the network either: it reads
+    them as Q, 7, T and Q.
     """
     import random  # noqa: PLC0415 - the captcha package draws with it
 
@@ -96,7 +98,7 @@ def captchas(count: int, seed: int) -> tuple[Float32, list[str]]:
     rng = np.random.default_rng(seed)
     random.seed(seed)
     maker = drawing.ImageCaptcha(width=160, height=60)
-    letters = list(string.digits + string.ascii_uppercase)
+    letters = [c for c in string.digits + string.ascii_uppercase if c not in "01IO"]
     images = np.empty((count, 3, 60, 160), np.float32)
     texts: list[str] = []
     for index in range(count):

@@ -21,6 +21,7 @@ class Commands(LazyGroup):
     summaries: ClassVar[Mapping[str, str]] = {
         "demo": "Compile, simulate and gate the network that comes with lowbitc.",
         "check": "Say what of a model runs on the chip, without data.",
+        "partition": "Show where each node of a model runs, why, and what it costs.",
         "compile": "Compile a float ONNX model into a program for the chip.",
         "tune": "Train a float model for a number of bits, then compile it.",
         "simulate": "Run a program on the simulated chip and measure it.",

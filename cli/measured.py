@@ -33,8 +33,11 @@ def show_simulation(found: Simulation) -> None:
             **(metrics or {"accuracy": "not measured: the data has no labels"}),
             "on the chip": f"{found.device.mac_share:.1%} of the multiply-accumulates, "
             f"{found.device.param_share:.1%} of the parameters, "
-            f"{found.device.launches} launch{'' if found.device.launches == 1 else 'es'} a frame",
-            "simulated at": f"{found.throughput:.0f} frames/s on this computer ({found.engine})",
+            f"{found.device.launches} launch{'' if found.device.launches == 1 else 'es'} a frame"
+            f" (no fewer than {found.device.launch_bound}), "
+            f"{found.device.crossing_bytes:,} bytes crossing",
+            "simulated at": f"{found.throughput:.0f} frames/s on this computer ({found.engine}), "
+            f"{found.cpu_time_share:.0%} of the time in the CPU's pieces",
         }
     )
     click.echo()

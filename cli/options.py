@@ -238,12 +238,12 @@ def report_option() -> Decorator:
     )
 
 
-def format_option() -> Decorator:
-    """Take the format of the result."""
+def format_option(*more: settings.Format) -> Decorator:
+    """Take the format of the result, out of those of all commands and ``more``."""
     return click.option(
         "--format",
         "style",
-        type=click.Choice(settings.FORMATS),
+        type=click.Choice((*settings.FORMATS, *more)),
         default="text",
         show_default=True,
         expose_value=False,

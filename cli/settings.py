@@ -7,8 +7,9 @@ from typing import Literal, cast, get_args
 
 import click
 
-Format = Literal["text", "json"]
-FORMATS: tuple[str, ...] = get_args(Format)
+Format = Literal["text", "json", "dot"]
+FORMATS: tuple[str, ...] = get_args(Format)[:2]
+"""What every command prints; a few know more."""
 
 
 @dataclass(slots=True)

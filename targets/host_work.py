@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 
+from lowbitc.compiler.export.samples import SAMPLES
 from lowbitc.compiler.work import RECURRENT, is_identity
 
 if TYPE_CHECKING:
@@ -33,21 +34,36 @@ class HostWork:
 
 
 def host_work(model: bytes) -> HostWork:
-    """Count the work of a piece, its free dimensions taken as 1."""
-    proto = shape_inference.infer_shapes(onnx.load_model_from_string(model))
-    graph = proto.graph
+    """Count the work of a piece for one sample; other free dimensions are taken as 1."""
+    graph = _of_one_sample(model).graph
     shapes = {
         v.name: tuple(d.dim_value or 1 for d in v.type.tensor_type.shape.dim)
         for v in (*graph.input, *graph.value_info, *graph.output)
     }
     held = {t.name: tuple(t.dims) for t in graph.initializer}
+    weights_of = {n.input[1] for n in graph.node if n.op_type in RECURRENT and len(n.input) > 1}
     handed_on = {t.values.name for t in graph.sparse_initializer if is_identity(_dense(t))}
+    handed_on |= {
+        t.name
+        for t in graph.initializer
+        if t.name in weights_of and is_identity(numpy_helper.to_array(t))
+    }
     held.update({t.values.name: tuple(t.dims) for t in graph.sparse_initializer})
     shapes.update(held)
     macs = sum(_node_macs(node, shapes, handed_on) for node in graph.node)
     weights = {v for node in graph.node for v in node.input if len(held.get(v, ())) > 1}
     weights -= handed_on
     return HostWork(macs, sum(math.prod(held[v]) for v in weights))
+
+
+def _of_one_sample(model: bytes) -> onnx.ModelProto:
+    """Return a model with shapes, those of one sample where any number of them can run."""
+    proto = onnx.load_model_from_string(model)
+    for value in (*proto.graph.input, *proto.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param.endswith(SAMPLES):
+                dim.dim_value = int(dim.dim_param.removesuffix(SAMPLES).strip() or 1)
+    return shape_inference.infer_shapes(proto)
 
 
 def _dense(tensor: onnx.SparseTensorProto) -> Array:

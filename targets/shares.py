@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import quantized as q
+from lowbitc.targets.crossing import crossings, launch_bound
 from lowbitc.targets.host_work import host_work
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceShares:
-    """Shares of multiply-accumulates and of parameters on the chip, and launches a sample."""
+    """Shares of multiply-accumulates and of parameters on the chip, and launches a sample.
+
+    No schedule has fewer launches than ``launch_bound``. ``crossing_bytes`` are those that enter
+    and leave the chip for a sample: a byte a level, four a sum.
+    """
 
     mac_share: float
     param_share: float
@@ -26,6 +31,8 @@ class DeviceShares:
     params: int
     host_macs: int
     host_params: int
+    launch_bound: int
+    crossing_bytes: int
 
 
 def device_shares(program: Program) -> DeviceShares:
@@ -46,6 +53,8 @@ def device_shares(program: Program) -> DeviceShares:
         params=params,
         host_macs=host_macs,
         host_params=host_params,
+        launch_bound=launch_bound(program),
+        crossing_bytes=sum(crossing.size_bytes for crossing in crossings(program)),
     )
 
 

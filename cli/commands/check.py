@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @options.target_option()
 @options.config_option()
 @options.shape_option()
+@options.offload_option()
 @click.option("--strict", is_flag=True, help="Exit with 1 when any node stays on the CPU.")
 @options.format_option()
 @click.pass_context
@@ -29,6 +30,7 @@ def command(
     target: str | None,
     config: Path | None,
     shapes: tuple[str, ...],
+    offload: str | None,
     strict: bool,
 ) -> None:
     """Say what of a model runs on the chip, without data.
@@ -40,10 +42,9 @@ def command(
     from lowbitc.cli import findings, present, settings
     from lowbitc.cli.exit_codes import ExitCode
 
-    found = check(model, target=target, config=config, shapes=shapes)
+    found = check(model, target=target, config=config, shapes=shapes, offload=offload)
     if settings.current().format == "json":
-        shares = {"mac_share": found.mac_share, "param_share": found.param_share}
-        present.show_json({"device": shares, **present.fields(found)})
+        present.show_json({"device": found.device, **present.fields(found)})
     else:
         findings.show_findings(found.diagnostics)
         _show(found)
@@ -58,7 +59,9 @@ def _show(found: Check) -> None:
     click.echo(
         f"{len(found.nodes) - len(host)} of {len(found.nodes)} nodes run on {found.target}: "
         f"{found.mac_share:.1%} of the multiply-accumulates, "
-        f"{found.param_share:.1%} of the parameters."
+        f"{found.param_share:.1%} of the parameters, "
+        f"{found.launches} launch{'' if found.launches == 1 else 'es'} a frame, "
+        f"{found.crossing_bytes:,} bytes crossing."
     )
     if not host:
         return

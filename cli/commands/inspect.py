@@ -33,6 +33,7 @@ def command(program: Path) -> None:
         return
     present.show_pairs(_summary(held, program.stat().st_size))
     _show_layers(held)
+    _show_crossings(held)
     _show_host(held)
 
 
@@ -88,6 +89,37 @@ def _show_layers(held: Program) -> None:
     if rows:
         click.echo()
         show_table(Table(columns, tuple(rows)))
+
+
+def _show_crossings(held: Program) -> None:
+    """Show what is quantized on its way to the chip, and dequantized on its way back."""
+    from lowbitc.cli.present import Column, Table, show_table
+    from lowbitc.targets.crossing import crossings
+
+    columns = (
+        Column("launch", "right"),
+        Column("step"),
+        Column("value"),
+        Column("shape"),
+        Column("levels"),
+        Column("scale", "right"),
+        Column("bytes", "right"),
+    )
+    rows = tuple(
+        (
+            str(found.launch),
+            "quantize" if found.inward else "dequantize",
+            found.value,
+            _shape(found.shape),
+            found.element,
+            f"{found.scale[0]:.4g}" if len(found.scale) == 1 else "by channel",
+            f"{found.size_bytes:,}",
+        )
+        for found in crossings(held)
+    )
+    if rows:
+        click.echo()
+        show_table(Table(columns, rows))
 
 
 def _show_host(held: Program) -> None:

@@ -91,6 +91,7 @@ class Part:
     marks: bytes = b""
     ranges: Mapping[str, InputRange] = field(default_factory=_no_ranges)
     seconds: float = 0.0
+    host_seconds: float = 0.0
     outputs: Mapping[str, Array] | None = None
 
 
@@ -143,7 +144,7 @@ class Evaluator:
 
     def _measure(self, batch: Batch, start: int) -> Part:
         counts = Counts()
-        began = time.perf_counter()
+        began, host_began = time.perf_counter(), self._simulator.host_seconds
         outputs = self._simulator.run(batch.inputs, counts=counts)
         seconds = time.perf_counter() - began
         reference = None if self._float is None else self._float.outputs(batch, outputs)
@@ -158,6 +159,7 @@ class Evaluator:
             marks=b"".join(d[:8] for d in digests),
             ranges=seen(self._ranges, batch.inputs) if self._work.examine else {},
             seconds=seconds,
+            host_seconds=self._simulator.host_seconds - host_began,
             outputs=outputs if self._work.keep_outputs else None,
         )
 
@@ -236,6 +238,7 @@ def merged_parts(parts: Iterable[Part]) -> Part:
             n: InputRange.together([p.ranges[n] for p in held if n in p.ranges]) for n in inputs
         },
         seconds=math.fsum(part.seconds for part in held),
+        host_seconds=math.fsum(part.host_seconds for part in held),
         outputs={n: np.concatenate([o[n] for o in kept]) for n in kept[0]} if kept else None,
     )
 

@@ -36,7 +36,8 @@ __all__ = ["Simulation", "load", "preprocess_of", "simulate", "simulation_of"]
 class Simulation:
     """What a simulation measured; ``as_json`` is what ``lowbitc simulate --format json`` prints.
 
-    ``throughput`` is in samples a second on this computer; ``cost`` is the chip's by the model.
+    ``throughput`` is in samples a second on this computer, ``cpu_time_share`` the share of that
+    time in pieces that run on the CPU beside the chip; ``cost`` is the chip's by the model.
     ``outputs`` holds the network's outputs [n, …] when they were asked for.
     """
 
@@ -44,6 +45,7 @@ class Simulation:
     metrics: Mapping[str, float]
     engine: str
     throughput: float
+    cpu_time_share: float
     device: DeviceShares
     cost: Cost
     sparsity: float
@@ -57,6 +59,7 @@ class Simulation:
             "metrics": dict(self.metrics),
             "engine": self.engine,
             "throughput": self.throughput,
+            "cpu_time_share": self.cpu_time_share,
             "device": asdict(self.device),
             "cost": asdict(self.cost),
             "sparsity": self.sparsity,
@@ -111,6 +114,7 @@ def simulation_of(program: Program, found: Part, work: Work) -> Simulation:
         metrics={m.name: m.value(found.tallies[m.name].rows()) for m in measured},
         engine=work.engine,
         throughput=found.samples / found.seconds if found.seconds else 0.0,
+        cpu_time_share=found.host_seconds / found.seconds if found.seconds else 0.0,
         device=device_shares(program),
         cost=cost,
         sparsity=1 - events / levels if levels else 0.0,

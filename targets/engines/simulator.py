@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +66,10 @@ class Simulator:
             for step in program.steps
         )
         self.batch = _batch_size(program, _LEVEL_BYTES.get(engine, 1))
+        self.seconds = 0.0
+        """What all steps took so far on this computer."""
+        self.host_seconds = 0.0
+        """What of it was spent in pieces that run on the CPU beside the chip."""
 
     def run(
         self,
@@ -153,6 +158,7 @@ class Simulator:
         for port in program.inputs:
             values[port.name] = _enter(port, arrays[port.name], count)
         for index, (step, runner) in enumerate(zip(program.steps, self._steps, strict=True)):
+            start = time.perf_counter()
             if isinstance(step, HostStep) and isinstance(runner, OnnxSession):
                 values.update(_run_host(step, runner, values, count))
             elif isinstance(step, Launch) and not isinstance(runner, OnnxSession):
@@ -161,6 +167,9 @@ class Simulator:
                 if observe is not None:
                     observe(index, feeds, made)
                 values.update((n, Samples(n, count, joined=a)) for n, a in made.items())
+            taken = time.perf_counter() - start
+            self.seconds += taken
+            self.host_seconds += taken if isinstance(step, HostStep) else 0.0
         if counts is not None:
             counts.samples += count
         return {port.name: values[port.name].stacked() for port in program.outputs}
