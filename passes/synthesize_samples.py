@@ -30,6 +30,7 @@ _SEED = 20
 _IMAGE_RANK = 4
 _MOST_CHANNELS = 4
 _SMALLEST, _LARGEST = 0.03, 0.5
+_ROUND = 0.5
 _LEAST_DEVIATION = 1e-3
 
 
@@ -94,19 +95,20 @@ def dead_leaves(count: int, channels: int, height: int, width: int) -> Float32:
         image[:] = _colour(random, channels, contrast, middle)
         for _ in range(int(random.integers(20, 120))):
             # Radii fall off as r^-3, as the sizes of things seen from any distance do.
-            share = random.uniform()
             ends = _SMALLEST**-2, _LARGEST**-2
-            radius = (ends[0] + share * (ends[1] - ends[0])) ** -0.5
-            across = np.abs(x - random.uniform(0, x[-1] if width > 1 else 1))[np.newaxis]
-            down = np.abs(y - random.uniform(0, y[-1] if height > 1 else 1))[:, np.newaxis]
-            stretch = random.uniform(0.5, 2.0)
-            if random.uniform() < 0.5:  # noqa: PLR2004 - discs and boxes alike
-                inside = np.hypot(across * stretch, down) < radius
-            else:
-                inside = (across * stretch < radius) & (down < radius)
-            shade = 1 + random.uniform(-0.3, 0.3) * (down + across)
+            radius = (ends[0] + random.uniform() * (ends[1] - ends[0])) ** -0.5
+            across = np.abs(x - random.uniform(0, width / max(height, width)))
+            down = np.abs(y - random.uniform(0, height / max(height, width)))
+            across *= random.uniform(0.5, 2.0)
+            columns, rows = np.flatnonzero(across < radius), np.flatnonzero(down < radius)
+            round_one, slope = random.uniform() < _ROUND, random.uniform(-0.3, 0.3)
             colour = _colour(random, channels, contrast, middle)
-            image[:] = np.where(inside, colour * shade, image)
+            if not (columns.size and rows.size):
+                continue
+            across, down = across[columns], down[rows, np.newaxis]
+            place = image[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            inside = np.hypot(across, down) < radius if round_one else np.True_
+            np.copyto(place, colour * (1 + slope * (down + across)), where=inside)
         image[:] += random.normal(0, random.uniform(0, 0.04), image.shape)
     return np.clip(images, 0, 1)
 
