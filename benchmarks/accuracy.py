@@ -110,6 +110,7 @@ def measure(path: Path, network: Network, arguments: argparse.Namespace, done: s
                 "scores": str(kept),
                 "method": method,
                 "bits": bits,
+                "iterations": arguments.iterations,
             }
             aimet = method in AIMET
             python = arguments.aimet if aimet else sys.executable
@@ -185,6 +186,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--aimet", default=sys.executable)
+    parser.add_argument("--iterations", type=int, default=10_000, help="of AdaRound, by layer")
     arguments = parser.parse_args()
     arguments.rows = []
     if arguments.results is not None and arguments.results.exists():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 _ELEMENTS = 48 << 20
-_MOST_ROWS = 1 << 16
+_MOST_ROWS = 1 << 15
 _ROWS_PER_INPUT = 8
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 1 << 64

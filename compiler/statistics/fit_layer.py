@@ -173,9 +173,9 @@ class _Problem:
 
     def centred_cross(self, target: Float32) -> Float64:
         """Return the mean of (y - E y)(x - E x)ᵀ; exactly 0 where x is constant."""
-        products = cross_moments(target, self.rows.x) / self.count
-        means = _grid_sums(target) / self.count
-        return np.asarray(products - means[:, :, np.newaxis] * self.mean[:, np.newaxis, :])
+        products, sums = cross_sums(target, self.rows.x)
+        shared = sums[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
+        return (products - shared) / self.count
 
     def freed(self, weights: Float64) -> Float32:
         """Return the target in which outputs beyond the clip are the layer's own."""
@@ -203,24 +203,18 @@ def second_moments(x: Array) -> Float64:
     return total
 
 
-def cross_moments(y: Float32, x: Array) -> Float64:
-    """Return Σ y xᵀ [G, O, K], exactly: y is put on a grid of 24 bits."""
-    largest = float(np.abs(y).max(initial=0.0))
-    total = np.zeros((x.shape[1], y.shape[2], x.shape[2]))
+def cross_sums(y: Float32, x: Array) -> tuple[Float64, Float64]:
+    """Return Σ y xᵀ [G, O, K] and Σ y [G, O], exactly: y is put on a grid of 24 bits."""
+    largest = float(max(y.max(initial=0.0), -y.min(initial=0.0)))
+    products, sums = np.zeros((x.shape[1], y.shape[2], x.shape[2])), np.zeros(y.shape[1:])
     start = 0
     for part in _pieces(x, x.shape[0]):
         stop = start + part.shape[0]
         paired = on_grid(y[start:stop], largest, _TARGET_BITS)
-        total += np.swapaxes(_grouped(paired), 1, 2) @ _grouped(part)
+        products += np.swapaxes(_grouped(paired), 1, 2) @ _grouped(part)
+        sums += paired.sum(axis=0)
         start = stop
-    return total
-
-
-def _grid_sums(y: Float32) -> Float64:
-    """Return Σ y [G, O] of what ``cross_moments`` makes of y."""
-    largest = float(np.abs(y).max(initial=0.0))
-    parts = (on_grid(part, largest, _TARGET_BITS).sum(axis=0) for part in _pieces(y, y.shape[0]))
-    return np.asarray(sum(parts, start=np.zeros(y.shape[1:])))
+    return products, sums
 
 
 def outputs(x: Array, weights: Float64, bias: Float64) -> Float32:
