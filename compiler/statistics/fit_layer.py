@@ -175,7 +175,7 @@ class _Problem:
         """Return the mean of (y - E y)(x - E x)ᵀ; exactly 0 where x is constant."""
         products, sums = cross_sums(target, self.rows.x)
         shared = sums[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
-        return (products - shared) / self.count
+        return np.asarray((products - shared) / self.count)
 
     def freed(self, weights: Float64) -> Float32:
         """Return the target in which outputs beyond the clip are the layer's own."""
