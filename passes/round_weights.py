@@ -22,13 +22,9 @@ from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
-from lowbitc.compiler.statistics.fit_layer import (
-    FittedLayer,
-    LayerRows,
-    fit_layer,
-    outputs,
-)
+from lowbitc.compiler.statistics.fit_layer import FittedLayer, LayerRows, fit_layer
 from lowbitc.compiler.statistics.fit_stage import fit_stage
+from lowbitc.compiler.statistics.level_sums import outputs
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
 from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain, channels_of, clip_bounds, first_layers
 from lowbitc.passes.choose_clips import choose_clip, real_layer, real_sum

@@ -17,25 +17,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lowbitc.compiler.statistics.choose_ridge import choose_ridge
+from lowbitc.compiler.statistics.level_sums import (
+    cross_sums,
+    level_sums,
+    outputs,
+    second_moments,
+)
 from lowbitc.compiler.statistics.linear_systems import (
     factor_upper,
     multiply,
     solve_right,
     with_ridge,
 )
-from lowbitc.compiler.statistics.moments import on_grid
 from lowbitc.compiler.statistics.round_levels import Effort, polish, round_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lowbitc.compiler.elements import Array, Float32, Float64, Int8, LevelType
-
-_AT_ONCE = 1 << 22
-_TARGET_BITS = 24
-"""Of a target: 24 bits and 8 of a level leave room for 2^21 exact sums in float64."""
-_EXACT_IN_FLOAT32 = 1 << 24
-_FEWEST_ROWS_WORTHWHILE = 1 << 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,13 +60,14 @@ class FitOptions:
     """What a fit tries, the same for every layer and network.
 
     ``clip_rounds`` repeats the target with clipped outputs set free, before rounding, and
-    ``polish_rounds`` after it. ``ridge`` is the fixed share of λ.
+    ``polish_rounds`` after it. ``weigh_ridge`` asks rows that are left out how large λ should be.
     """
 
     effort: Effort = field(default_factory=Effort)
     mismatch: bool = True
     clip_rounds: int = 2
     polish_rounds: int = 0
+    weigh_ridge: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +92,7 @@ def fit_layer(
     options: FitOptions,
 ) -> FittedLayer:
     """Fit weights [G, O, K], given per unit of x, in whichever alphabet has the smaller error."""
-    problem = _Problem(rows, weights, bias)
+    problem = _Problem(rows, weights, bias, weigh_ridge=options.weigh_ridge)
     best_weights = problem.solve(rows.y) if options.mismatch else weights
     target = rows.y
     if options.mismatch and rows.clipped:
@@ -139,16 +138,19 @@ class _Problem:
     their errors on, those rounded last keep them, so the heavy ones come first (as in OBQ).
     """
 
-    def __init__(self, rows: LayerRows, weights: Float64, bias: Float64) -> None:
+    def __init__(
+        self, rows: LayerRows, weights: Float64, bias: Float64, *, weigh_ridge: bool = False
+    ) -> None:
         self.rows = rows
         self.weights = weights
         self.bias = bias
         self.count = rows.x.shape[0]
-        self.mean = _level_sums(rows.x) / self.count
+        self.mean = level_sums(rows.x) / self.count
         raw = second_moments(rows.x) / self.count
         centred = raw - self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
         power = np.diagonal(raw, axis1=1, axis2=2).mean(axis=1)
-        second = with_ridge(centred, self.count, power)
+        ridge = choose_ridge(rows.x, rows.y, weights) if weigh_ridge else 1.0
+        second = with_ridge(centred, self.count, power, ridge)
         self.centred = centred
         self.ridge = second - centred
         self.order = np.argsort(-np.diagonal(second, axis1=1, axis2=2), axis=1, kind="stable")
@@ -184,69 +186,6 @@ class _Problem:
         own = outputs(rows.x, weights, shift)
         free = np.where(rows.y <= rows.low, np.minimum(own, rows.low), rows.y)
         return np.where(rows.y >= rows.high, np.maximum(own, rows.high), free).astype(np.float32)
-
-
-def second_moments(x: Array) -> Float64:
-    """Return Σ x xᵀ of integer rows [M, G, K], exactly, [G, K, K]."""
-    _, groups, inputs = x.shape
-    total = np.zeros((groups, inputs, inputs))
-    peak = max(abs(int(x.max(initial=0))), abs(int(x.min(initial=0))), 1)
-    exact = _EXACT_IN_FLOAT32 // (peak * peak)
-    single = exact >= _FEWEST_ROWS_WORTHWHILE
-    for part in _pieces(x, exact if single else x.shape[0]):
-        if single:
-            narrow = _grouped_single(part)
-            total += np.swapaxes(narrow, 1, 2) @ narrow
-        else:
-            wide = _grouped(part)
-            total += np.swapaxes(wide, 1, 2) @ wide
-    return total
-
-
-def cross_sums(y: Float32, x: Array) -> tuple[Float64, Float64]:
-    """Return Σ y xᵀ [G, O, K] and Σ y [G, O], exactly: y is put on a grid of 24 bits."""
-    largest = float(max(y.max(initial=0.0), -y.min(initial=0.0)))
-    products, sums = np.zeros((x.shape[1], y.shape[2], x.shape[2])), np.zeros(y.shape[1:])
-    start = 0
-    for part in _pieces(x, x.shape[0]):
-        stop = start + part.shape[0]
-        paired = on_grid(y[start:stop], largest, _TARGET_BITS)
-        products += np.swapaxes(_grouped(paired), 1, 2) @ _grouped(part)
-        sums += paired.sum(axis=0)
-        start = stop
-    return products, sums
-
-
-def outputs(x: Array, weights: Float64, bias: Float64) -> Float32:
-    """Return x Wᵀ + b, [M, G, O]; W is put on a grid of 24 bits, so that the sums are exact."""
-    largest = float(np.abs(weights).max(initial=0.0))
-    turned = np.swapaxes(on_grid(weights, largest, _TARGET_BITS), 1, 2)
-    found = np.empty((x.shape[0], *bias.shape), np.float32)
-    start = 0
-    for part in _pieces(x, x.shape[0]):
-        stop = start + part.shape[0]
-        found[start:stop] = np.moveaxis(_grouped(part) @ turned, 0, 1)
-        start = stop
-    found += bias.astype(np.float32)
-    return found
-
-
-def _pieces(x: Array, most: int) -> Iterator[Array]:
-    step = max(1, min(most, _AT_ONCE // max(x[0].size if len(x) else 1, 1)))
-    for start in range(0, x.shape[0], step):
-        yield x[start : start + step]
-
-
-def _grouped(part: Array) -> Float64:
-    return np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=np.float64)
-
-
-def _grouped_single(part: Array) -> Float32:
-    return np.ascontiguousarray(np.moveaxis(part, 1, 0), dtype=np.float32)
-
-
-def _level_sums(x: Array) -> Float64:
-    return np.asarray(x.sum(axis=0, dtype=np.int64), np.float64)
 
 
 def _at_mean(weights: Float64, mean: Float64) -> Float64:

@@ -23,8 +23,8 @@ _FIXED_SHARE = 0.05
 _FLOOR = 1e-6
 
 
-def with_ridge(second: Float64, rows: int, power: Float64) -> Float64:
-    """Add λ = (0.05 + K/M) · mean diagonal to centred H [G, K, K] made from M rows.
+def with_ridge(second: Float64, rows: int, power: Float64, times: float = 1.0) -> Float64:
+    """Add λ = ``times`` · (0.05 + K/M) · mean diagonal to centred H [G, K, K] made from M rows.
 
     K/M stands for what M rows cannot tell about K inputs; without it a dense layer behind a
     global pool fits its few calibration samples and nothing else. ``power`` [G] is the mean square
@@ -32,7 +32,7 @@ def with_ridge(second: Float64, rows: int, power: Float64) -> Float64:
     """
     inputs = second.shape[1]
     mean = np.diagonal(second, axis1=1, axis2=2).mean(axis=1)
-    share = _FIXED_SHARE + inputs / max(rows, 1)
+    share = times * (_FIXED_SHARE + inputs / max(rows, 1))
     ridge = share * mean + _FLOOR * np.where(power > 0, power, 1.0)
     return np.asarray(second + ridge[:, np.newaxis, np.newaxis] * np.eye(inputs))
 

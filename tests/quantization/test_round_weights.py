@@ -177,13 +177,13 @@ def test_a_branch_corrects_what_the_other_branch_has_lost() -> None:
     for seed in range(3):
         net = Builder((1, 6, 10, 10), seed)
         left, right = net.conv("x", 12), net.conv(net.relu(net.conv("x", 12)), 12)
-        graph = net.graph(net.dense(net.flat(net.mean(net.relu(net.add(left, right)))), 5))
+        graph = net.graph(net.relu(net.add(left, right)))
         found = [
             noise(graph, rounded(graph, "2/2/4", Recipe(correct_residuals=correct)))
             for correct in (False, True)
         ]
         gains.append(found[1] - found[0])
-    assert np.mean(gains) > 0
+    assert min(gains) > 0.5
 
 
 _PROGRAM = """

@@ -13,13 +13,11 @@ from lowbitc.compiler.statistics.fit_layer import (
     FitOptions,
     FittedLayer,
     LayerRows,
-    cross_sums,
     fit_layer,
     float_error,
-    outputs,
-    second_moments,
 )
 from lowbitc.compiler.statistics.fit_stage import fit_stage
+from lowbitc.compiler.statistics.level_sums import cross_sums, outputs, second_moments
 from lowbitc.compiler.statistics.round_levels import Effort
 
 if TYPE_CHECKING:
