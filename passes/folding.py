@@ -9,12 +9,14 @@ from lowbitc.passes.check_batchnorm import CheckBatchnorm
 from lowbitc.passes.fold_batchnorm import FoldBatchnorm
 from lowbitc.passes.mark_folded import MarkFolded
 from lowbitc.passes.note_weight_spread import NoteWeightSpread
+from lowbitc.passes.read_quantizers import ReadQuantizers
 
 if TYPE_CHECKING:
     from lowbitc.compiler.manager import Pass
 
 FOLDING: tuple[Pass, ...] = (
     CheckBatchnorm(),
+    ReadQuantizers(),
     Canonicalise(),
     FoldBatchnorm(),
     # What was folded away stood between clips, pads and pools that now meet.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
+import numpy as np
+
 from lowbitc.compiler.diagnostics import Source, raise_errors
 from lowbitc.compiler.elements import I32
 from lowbitc.compiler.ir import ops, quantized
@@ -16,7 +18,7 @@ from lowbitc.compiler.ir.graph import Graph, Stage, reads
 from lowbitc.compiler.ir.types import Clip, TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.numerics.multipliers import choose_add
-from lowbitc.passes.chains import CLIPS, TABLES, Chain, find_chains
+from lowbitc.passes.chains import CLIPS, TABLES, Chain, clip_bounds, find_chains
 from lowbitc.passes.fuse_output_stage import StageBuilder
 from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.passes.tabulate import activation_table, rescale_table
@@ -150,17 +152,39 @@ class _Rewrite:
         scale_a, scale_b = (self.graph.clips[v].scale for v in chain.compute.inputs)
         first, second, shift = choose_add(scale_a / out.scale, scale_b / out.scale)
         self.finish(chain.output, out)
+        table = self.bounds_table(chain, out)
+        made = level_name(chain.output)
+        if table is not None:
+            made = f"{made}.sum"
+            self.types[made] = self.types[level_name(chain.output)]
         self.nodes.append(
             quantized.QAdd(
                 name=chain.compute.name,
                 inputs=(a, b),
-                outputs=(level_name(chain.output),),
+                outputs=(made,),
                 sources=chain.sources,
                 multiplier_a=first,
                 multiplier_b=second,
                 shift=shift,
             )
         )
+        if table is not None:
+            name = f"{chain.compute.name}.bounds"
+            self.nodes.append(
+                quantized.QTable(
+                    name=name,
+                    inputs=(made, self.constant(f"{name}.levels", table, out.element)),
+                    outputs=(level_name(chain.output),),
+                    sources=chain.sources,
+                )
+            )
+
+    def bounds_table(self, chain: Chain, out: Clip) -> Array | None:
+        """Return the table for a clip that is narrower than the levels, which an Add lacks."""
+        levels = out.element.levels()
+        low, high = (float(bound[0]) for bound in clip_bounds(self.graph, chain.activation, 1))
+        held = np.clip(levels, np.floor(low / out.scale + 0.5), np.floor(high / out.scale + 0.5))
+        return None if np.array_equal(held, levels) else held.astype(out.element.dtype)
 
     def finish(self, value: str, clip: Clip) -> None:
         self.made.add(value)

@@ -171,12 +171,12 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "LB122",
-        "Quantized already",
-        "The model has QuantizeLinear, DequantizeLinear or integer operators; they stay on the "
-        "CPU.",
-        "lowbitc chooses levels and scales itself, from a float model; constants behind "
-        "DequantizeLinear are read as the floats that they stand for.",
-        "Compile the float model.",
+        "Integer operators",
+        "The model has integer operators such as QLinearConv or DynamicQuantizeLinear; they stay "
+        "on the CPU.",
+        "lowbitc reads quantized models whose operators are float between QuantizeLinear and "
+        "DequantizeLinear (QDQ), and QONNX.",
+        "Export the model in the QDQ format, or compile the float model.",
     ),
     Code(
         "LB123",
@@ -206,5 +206,65 @@ CODES: tuple[Code, ...] = (
         "A node has constant inputs, but onnx's reference evaluator refused to compute it.",
         "It runs on the CPU each time instead.",
         "Nothing; results are the same.",
+    ),
+    Code(
+        "LB127",
+        "A quantizer has more than one scale",
+        "The model quantizes an activation by channel, or with a scale that is computed.",
+        "Levels of the chip have one scale a tensor, known when the model is compiled.",
+        "Quantize activations per tensor with constant scales; until then the CPU runs it.",
+    ),
+    Code(
+        "LB128",
+        "A quantizer has a zero point",
+        "The model quantizes an activation around a level that is not 0.",
+        "Level 0 means no event on the chip, which is what makes it sparse: it stands for 0.",
+        "Quantize symmetrically (int8 with zero point 0, or uint8 with 128), or behind a ReLU "
+        "with zero point 0.",
+    ),
+    Code(
+        "LB129",
+        "A quantizer has more than 8 bits",
+        "The model quantizes an activation to more levels than the chip has.",
+        "Levels of the chip have 8 bits at most, signed or unsigned.",
+        "Quantize the activation to 8 bits or fewer.",
+    ),
+    Code(
+        "LB130",
+        "A layer of a quantized model reads a value that is not quantized",
+        "The model says how activations are quantized, but not for this one.",
+        "A model that is quantized already is taken as it is: nothing is calibrated.",
+        "Quantize the value in the model; until then the layer runs on the CPU, in float.",
+    ),
+    Code(
+        "LB131",
+        "Weights of a quantized model lie on no grid",
+        "The weights of a layer are not a whole number of at most 8 bits times one scale an "
+        "output channel.",
+        "They are float, have a zero point, or more than 8 bits; rounding them would change the "
+        "model.",
+        "Quantize weights symmetrically, per tensor or per output channel.",
+    ),
+    Code(
+        "LB132",
+        "A layer of a quantized model puts out a value that is not quantized",
+        "The model quantizes what the layer reads, but not what it makes, or others read it in "
+        "float too.",
+        "What stays on the chip is levels, whose scale the model does not say.",
+        "Quantize the value in the model, for all that read it.",
+    ),
+    Code(
+        "LB133",
+        "A quantizer stays on the CPU",
+        "A value comes from the CPU and is quantized to fewer levels than the border knows.",
+        "The border to the chip rounds and saturates at 2, 4, 16 or 256 levels.",
+        "Nothing; the result is exact.",
+    ),
+    Code(
+        "LB134",
+        "The model is quantized already",
+        "The model holds quantizers: QuantizeLinear and DequantizeLinear, or QONNX's Quant.",
+        "Its scales and weights are taken as they are; what calibration would choose is given.",
+        "Nothing. To quantize anew, give the float model.",
     ),
 )

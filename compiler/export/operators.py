@@ -155,3 +155,11 @@ def _reduce_mean(node: ops.ReduceMean, to: Writer) -> None:
         to.emit(node, "ReduceMean", (*node.inputs, axes), keepdims=int(node.keepdims))
     else:
         to.emit(node, "ReduceMean", node.inputs, axes=node.axes, keepdims=int(node.keepdims))
+
+
+@write.register(ops.FakeQuantize)
+def _fake_quantize(node: ops.FakeQuantize, to: Writer) -> None:
+    scale = to.scalar(node, "scale", node.scale)
+    steps = to.step(node, "Round", (to.step(node, "Div", (node.inputs[0], scale)),))
+    bounds = (to.scalar(node, "low", node.low), to.scalar(node, "high", node.high))
+    to.emit(node, "Mul", (to.step(node, "Clip", (steps, *bounds)), scale))

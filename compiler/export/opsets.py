@@ -74,6 +74,8 @@ def _first_opset(node: Node) -> int:
         return 10
     if isinstance(node, ops.MaxPool) and (node.ceil_mode or set(node.dilation) - {1}):
         return 10
+    if isinstance(node, ops.FakeQuantize):
+        return 11
     if isinstance(node, ops.AveragePool):
         return 19 if set(node.dilation) - {1} else 10 if node.ceil_mode else OLDEST_OPSET
     return OLDEST_OPSET

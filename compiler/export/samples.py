@@ -39,6 +39,7 @@ _ALONG_ROWS = (
     ops.HardSwish,
     ops.Silu,
     ops.Gelu,
+    ops.FakeQuantize,
     ops.Identity,
 )
 _BINARY = (ops.Add, ops.Sub, ops.Mul, ops.Div)

@@ -23,9 +23,9 @@ _ANY_NUMBER = 2**31 - 1
 _TRAINING_INPUT = 2
 _BATCH_NORM_BY_OUTPUTS = 14
 """Before this version, a BatchNormalization that gives its statistics is a training one."""
-_QUANTIZED = frozenset(
+_INTEGER = frozenset(
     {
-        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+        "DynamicQuantizeLinear",
         *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
     }
 )
@@ -99,7 +99,7 @@ def check_nodes(
         if training is not None:
             yield training
         yield from _attributes(step, schema)
-        if node.op_type in _QUANTIZED:
+        if node.op_type in _INTEGER:
             quantized.append(step)
     for name, users in sorted(unknown.items()):
         yield warning(
@@ -111,9 +111,10 @@ def check_nodes(
     if quantized:
         yield warning(
             "LB122",
-            f"the model is quantized already; {_count(quantized)} on the CPU",
+            f"the model computes with integers; {_count(quantized)} on the CPU",
             sources=[step.source for step in quantized],
-            hint="compile the float model that it was made from",
+            hint="export it with QuantizeLinear and DequantizeLinear around float operators, or "
+            "compile the float model that it was made from",
         )
 
 

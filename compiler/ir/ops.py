@@ -372,3 +372,16 @@ class Identity(Node):
     """The input as it is; Dropout at inference, and Cast to the same type."""
 
     op: ClassVar[str] = "Identity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeQuantize(Node):
+    """min(max(round(x / scale), low), high) · scale, ties to even: a quantizer of the model's own.
+
+    ``low`` and ``high`` are levels counted from the one that stands for 0.
+    """
+
+    op: ClassVar[str] = "FakeQuantize"
+    scale: float
+    low: int
+    high: int

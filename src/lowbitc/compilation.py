@@ -21,13 +21,16 @@ from lowbitc.passes.absorb_shifts import AbsorbShifts
 from lowbitc.passes.bin_weights import BinWeights
 from lowbitc.passes.calibrate_data_free import CalibrateDataFree, tell_data_free
 from lowbitc.passes.calibrate_pact import CalibratePact
+from lowbitc.passes.check_quantized import is_quantized
 from lowbitc.passes.equalize_channels import EqualizeChannels
 from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.partition import Partition
 from lowbitc.passes.propagate_moments import batchnorm_moments
 from lowbitc.passes.quantize import Quantize
+from lowbitc.passes.read_quantizers import ReadQuantizers
 from lowbitc.passes.round_weights import RoundWeights
 from lowbitc.passes.synthesize_samples import synthesize_samples
+from lowbitc.passes.take_quantizers import TakeQuantizers
 from lowbitc.targets.build import build_program
 from lowbitc.targets.registry import load_target
 
@@ -136,9 +139,12 @@ def compile_with(
     raise_errors(found)
     graph = imported.graph
     dataset = sample = None
+    given = is_quantized(ReadQuantizers().run(graph).graph)
     if options.calib is not None:
         dataset = open_dataset(options.calib, input_specs(graph), options.preprocess)
         sample = next(samples_of(graph, dataset, 1))
+    elif given:
+        pass
     elif (made := synthesize_samples(graph, batchnorm_moments(graph))) is not None:
         dataset = open_dataset({made.value: made.images}, input_specs(graph), None)
         found.append(
@@ -149,7 +155,12 @@ def compile_with(
         )
     if dataset is None and options.weights == FEEDBACK:
         options = dataclasses.replace(options, weights="mse")
-    passes = (*FOLDING, *quantizing(graph, target, options, dataset, report, training))
+    quantize = (
+        taking(target, options)
+        if given
+        else quantizing(graph, target, options, dataset, report, training)
+    )
+    passes = (*FOLDING, *quantize)
     manager = PassManager(passes, hook(sample)) if hook is not None else PassManager(passes)
     result = manager.run(graph)
     report("place", 0, 0)
@@ -158,6 +169,17 @@ def compile_with(
     built = build_program(result.graph, target, spelled, sample, options.preprocess)
     found += built.diagnostics
     return Compilation(built.program, result.graph, tuple(found))
+
+
+def taking(target: Target, options: Options) -> tuple[Pass, ...]:
+    """Return the passes that take a folded graph of quantizers, as it is, to a partitioned one."""
+    return (
+        assigning(target, options.bits, options.offload),
+        AbsorbShifts(),
+        TakeQuantizers(),
+        Quantize(),
+        Partition(),
+    )
 
 
 def quantizing(

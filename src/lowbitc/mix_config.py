@@ -28,6 +28,7 @@ def spell_found(found: Found, options: Options) -> str:
         target=options.target,
         limit=found.limit,
         clip=options.clip,
+        offload=options.offload,
         weights=found.chosen.trial.weights,
         layers=bits.layers,
         preprocess=options.preprocess,

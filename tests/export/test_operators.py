@@ -160,6 +160,15 @@ CASES = (
         constants=[-_PER_CHANNEL[0], _PER_CHANNEL[1]],
         first_opset=8,
     ),
+    _case(
+        ops.FakeQuantize,
+        _X,
+        np.clip(np.rint(_X / np.float32(0.3)), -3, 4) * np.float32(0.3),
+        first_opset=11,
+        scale=0.3,
+        low=-3,
+        high=4,
+    ),
     _case(ops.MaxPool, _X, _windows(_X).max(axis=(-2, -1)), **_WINDOW),
     _case(
         ops.MaxPool,
