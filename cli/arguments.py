@@ -18,6 +18,7 @@ class Arguments(TypedDict):
     shapes: tuple[str, ...]
     clip: str | None
     weights: str | None
+    mode: str | None
     limit: int | None
     threads: int
     offload: str | None

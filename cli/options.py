@@ -147,6 +147,12 @@ def compile_options() -> Decorator:
         ),
         offload_option(),
         click.option(
+            "--mode",
+            metavar="passes|minimal|fast",
+            help="How layers get processors: in as many passes as are needed, the default; the "
+            "fewest in one pass; or one pass with those that are left for the slowest layers.",
+        ),
+        click.option(
             "--limit",
             type=click.IntRange(min=1),
             metavar="N",

@@ -40,6 +40,7 @@ def divide(arguments: SearchArguments) -> tuple[Bounding, Arguments]:
         "shapes": arguments["shapes"],
         "clip": arguments["clip"],
         "weights": arguments["weights"],
+        "mode": arguments["mode"],
         "limit": arguments["limit"],
         "threads": arguments["threads"],
         "offload": arguments["offload"],

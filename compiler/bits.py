@@ -38,12 +38,18 @@ class LayerBits:
 
 @dataclass(frozen=True, slots=True)
 class Bits:
-    """Bits of a network: weights of the first layers / of the others / activations."""
+    """Bits of a network: weights of the first layers / of the others / activations.
+
+    ``unclipped`` are those of levels that no clip bounds: what later layers read from the CPU,
+    and means. It is the target's; below 8, the target's rules keep such values from being
+    negative.
+    """
 
     first: int = 8
     weights: int = 8
     activations: int = 8
     layers: tuple[LayerBits, ...] = ()
+    unclipped: int = 8
 
     def __str__(self) -> str:
         """Spell as the command line does."""

@@ -23,7 +23,7 @@ FILE_NAME = "lowbitc.toml"
 _SIDES = 2
 
 _TOP = frozenset(
-    {"bits", "target", "calib", "limit", "clip", "weights", "offload"}
+    {"bits", "target", "calib", "limit", "clip", "weights", "offload", "mode"}
     | {"layer", "preprocess", "shape"}
 )
 _LAYER = frozenset({"match", "weights", "activations", "host"})
@@ -41,6 +41,7 @@ class Config:
     clip: str | None = None
     weights: str | None = None
     offload: str | None = None
+    mode: str | None = None
     layers: tuple[LayerBits, ...] = ()
     preprocess: Preprocess | None = None
     shapes: tuple[str, ...] = ()
@@ -89,6 +90,7 @@ class _Reader:
             clip=self.text(table, "clip"),
             weights=self.text(table, "weights"),
             offload=self.text(table, "offload"),
+            mode=self.text(table, "mode"),
             layers=tuple(self.layer(t) for t in self.tables(table, "layer")),
             preprocess=self.preprocess(table.get("preprocess")),
             shapes=tuple(self.texts(table, "shape")),

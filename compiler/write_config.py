@@ -36,7 +36,7 @@ def _comment(line: str) -> str:
 
 
 def _top(config: Config) -> Iterator[str]:
-    for key in ("bits", "target", "calib", "limit", "clip", "weights", "offload"):
+    for key in ("bits", "target", "calib", "limit", "clip", "weights", "offload", "mode"):
         value: str | int | None = getattr(config, key)
         if value is not None:
             yield f"{key} = {_text(value) if isinstance(value, str) else value}"

@@ -47,6 +47,7 @@ def operators_page() -> str:
 
 def _target(target: Target) -> list[str]:
     widths = {
+        "weights of the first layer": target.first_weight_bits,
         "weights": target.weight_bits,
         "activations behind a clip": target.activation_bits,
         "signed activations": target.signed_activation_bits,
@@ -54,16 +55,21 @@ def _target(target: Target) -> list[str]:
     parts = [f"## {target.name}: {target.title}\n"]
     parts += [f"- {what}: {', '.join(map(str, bits))} bits" for what, bits in widths.items()]
     memory = target.mesh.memory
+    unit = " and an input unit" if target.mesh.input_unit else ""
     parts.append(
-        f"- {target.mesh.width} x {target.mesh.height} neural processors, each with "
+        f"- {target.mesh.processors} neural processors{unit}, each with "
         f"{memory.weight_bytes:,} bytes for weights and output stages and "
         f"{memory.activation_bytes:,} bytes for activations\n"
     )
     parts.append("Operators: " + ", ".join(sorted(target.operators)) + ".\n")
-    parts.append("| code | rule | operators | what to do |\n| --- | --- | --- | --- |")
+    parts.append(
+        "| code | rule | operators | what to do | source |\n| --- | --- | --- | --- | --- |"
+    )
     for rule in sorted(target.rules, key=lambda r: (r.code, r.text)):
-        held = "all" if ANY in rule.ops else ", ".join(sorted(rule.ops))
-        parts.append(f"| {rule.code} | {rule.text} | {held} | {rule.hint} |")
+        held = "all" if ANY in rule.ops else ", ".join(sorted(target.operators & {*rule.ops}))
+        if not held:
+            continue
+        parts.append(f"| {rule.code} | {rule.text} | {held} | {rule.hint} | {rule.source} |")
     parts.append("")
     parts.append("Figures of the cost model:\n")
     parts.append("| figure | value | unit | basis | source |\n| --- | --- | --- | --- | --- |")

@@ -42,14 +42,18 @@ class AssignDevices:
     def run(self, graph: Graph) -> PassResult:
         """Return the graph with a reason for every node that is not for the chip."""
         raise_errors(self.bits.unmatched(graph.nodes))
-        found = self.findings(graph)
-        reasons = {name: _sentence(why[0]) for name, why in found.items() if why}
+        reasons: dict[str, str] = {}
         for node in graph.nodes:
             if any(layer.on_host and layer.fits(node) for layer in self.bits.layers):
-                reasons.setdefault(node.name, _EXCLUDED)
+                reasons[node.name] = _EXCLUDED
         before = -1
         while len(reasons) > before:
             before = len(reasons)
+            # What the target says of a node may depend on where others run.
+            found = self.findings(graph.replace(host_reasons=reasons))
+            for name, why in found.items():
+                if reasons.get(name, _EXCLUDED) == _EXCLUDED:
+                    reasons[name] = _sentence(why[0])
             drop_islands(graph, reasons, self.crossing)
             _drop_last(graph, reasons)
         ordered = {n.name: reasons[n.name] for n in graph.nodes if n.name in reasons}

@@ -16,13 +16,14 @@ import numpy as np
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.elements import odd, signed
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics import sawb
 from lowbitc.compiler.statistics.sawb import SAWB_UP_TO_BITS
 from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
-from lowbitc.passes.chains import WEIGHTED, first_layers, on_device
+from lowbitc.passes.chains import WEIGHTED, on_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -131,20 +131,6 @@ def clip_bounds(graph: Graph, activation: Node | None, channels: int) -> tuple[F
     return np.full(channels, low), np.full(channels, high)
 
 
-def first_layers(graph: Graph) -> frozenset[str]:
-    """Return the names of weighted nodes that no weighted node comes before."""
-    behind: dict[str, bool] = {}
-    first: set[str] = set()
-    for node in graph.nodes:
-        after = any(behind.get(value, False) for value in node.inputs)
-        if isinstance(node, WEIGHTED):
-            if not after:
-                first.add(node.name)
-            after = True
-        behind.update(dict.fromkeys(node.outputs, after))
-    return frozenset(first)
-
-
 def by_output(chains: Iterator[Chain]) -> Mapping[str, Chain]:
     """Map the value that each layer puts out to the layer."""
     return {chain.output: chain for chain in chains}

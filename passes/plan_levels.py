@@ -9,6 +9,7 @@ import numpy as np
 
 from lowbitc.compiler.elements import LevelType, signed, unsigned
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.passes.chains import (
     CLIPS,
     KEEPS_LEVELS,
@@ -82,12 +83,14 @@ class _Planner:
     def plan(self) -> tuple[Group, ...]:
         chains = {c.compute.name: c for c in find_chains(self.graph)}
         inner = {n.name for c in chains.values() for n in c.nodes[1:]}
+        first = first_layers(self.graph)
         for node in on_device(self.graph):
             if node.name in inner:
                 continue
             for value in node.inputs:
                 if value and value not in self.graph.constants and value not in self.parent:
-                    self.add(value, unsigned(_FULL), measured=True)
+                    width = _FULL if node.name in first else self.bits.unclipped
+                    self.add(value, unsigned(width), measured=width == _FULL)
             chain = chains.get(node.name)
             if chain is not None:
                 self.layer(chain)
@@ -165,7 +168,7 @@ class _Planner:
         elif clip is not None and np.all(low >= 0):
             element = unsigned(width)
         elif clip is None and self._inherits_sign(compute):
-            element = unsigned(_FULL)
+            element = unsigned(self.bits.unclipped)
         else:
             element = signed(_FULL)
         self.add(chain.output, element, float(np.max(high)))

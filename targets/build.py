@@ -10,6 +10,7 @@ import numpy as np
 from lowbitc.compiler.diagnostics import CompileError
 from lowbitc.compiler.onnx_types import numpy_dtype
 from lowbitc.targets.engines.answers import with_answers
+from lowbitc.targets.placement.mesh import MODES
 from lowbitc.targets.placement.place import place
 from lowbitc.targets.program.codec import encode
 from lowbitc.targets.program.emit import Origin, emit
@@ -43,14 +44,15 @@ def build_program(
     options: Mapping[str, Json],
     sample: Mapping[str, Array] | None = None,
     preprocess: Preprocess | None = None,
+    mode: str = MODES[0],
 ) -> Built:
     """Build the program of a partitioned graph for a target.
 
     ``sample`` has the shapes of the graph's inputs; without it, known answers are for zeros, and
-    there are none where the model does not take zeros.
-    Raises CompileError LB501 where a layer does not fit the target.
+    there are none where the model does not take zeros. ``mode`` is one of placement.mesh.MODES.
+    Raises CompileError LB501 to LB503 where the graph does not fit the target.
     """
-    placement = place(graph, target.mesh)
+    placement = place(graph, target.mesh, mode)
     origin = Origin(target.name, target.revision, options, _preprocess(preprocess))
     program = program_of(emit(graph, placement, origin))
     given = sample if sample is not None else _zeros(graph)

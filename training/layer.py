@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
 from lowbitc.passes.bin_weights import channel_rows
-from lowbitc.passes.chains import WEIGHTED, channels_of, clip_bounds, first_layers
+from lowbitc.passes.chains import WEIGHTED, channels_of, clip_bounds
 from lowbitc.passes.fuse_output_stage import BIAS_MAX, THRESHOLD_BITS
 from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.training.arithmetic import Arithmetic, GradientFormat, multiply

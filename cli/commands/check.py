@@ -11,7 +11,7 @@ from lowbitc.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lowbitc.checking import Check
+    from lowbitc.checking import Check, CheckedNode
 
 
 @click.command("check")
@@ -67,7 +67,11 @@ def _show(found: Check) -> None:
         return
     click.echo()
     columns = (Column("on the CPU"), Column("operator"), Column("because"))
-    rows = tuple((node.name, node.op, node.reason) for node in host)
+    rows = tuple(
+        ("" if number else node.name, "" if number else node.op, reason)
+        for node in host
+        for number, reason in enumerate(_reasons(node))
+    )
     show_table(Table(columns, rows))
     hints = {
         finding.code: finding.hint for node in host for finding in node.findings if finding.hint
@@ -75,3 +79,11 @@ def _show(found: Check) -> None:
     click.echo()
     for code, hint in sorted(hints.items()):
         click.echo(f"{code}: {hint}")
+
+
+def _reasons(node: CheckedNode) -> list[str]:
+    """Return all that keeps a node off the chip."""
+    broken = [
+        f"{f.code}: {f.message}" + f" (found {f.found})" * bool(f.found) for f in node.findings
+    ]
+    return broken or [node.reason]

@@ -55,7 +55,7 @@ def _show_all(chips: list[Target]) -> None:
     rows = tuple(
         (
             chip.name,
-            str(chip.mesh.width * chip.mesh.height),
+            str(chip.mesh.processors),
             _widths(chip.weight_bits),
             _widths(chip.activation_bits),
             chip.title,
@@ -68,12 +68,15 @@ def _show_all(chips: list[Target]) -> None:
 def _show(chip: Target) -> None:
     from lowbitc.cli.present import Column, Table, fields, show_pairs, show_table
 
-    memory = {f"{k.replace('_', ' ')} an NP": f"{v:,}" for k, v in fields(chip.mesh.memory).items()}
+    memory = {
+        f"{k.replace('_', ' ')} an NP": _value(v) for k, v in fields(chip.mesh.memory).items()
+    }
     show_pairs(
         {
             "target": f"{chip.title} (revision {chip.revision})",
-            "mesh": f"{chip.mesh.width} x {chip.mesh.height} NPs",
+            "mesh": f"{chip.mesh.width} x {chip.mesh.height} places, {chip.mesh.processors} NPs",
             **memory,
+            "first layer's weight bits": _widths(chip.first_weight_bits),
             "weight bits": _widths(chip.weight_bits),
             "activation bits": _widths(chip.activation_bits),
             "signed activation bits": _widths(chip.signed_activation_bits),
@@ -100,3 +103,7 @@ def _show(chip: Target) -> None:
 
 def _widths(widths: tuple[int, ...]) -> str:
     return ", ".join(str(width) for width in widths)
+
+
+def _value(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lowbitc.cli.report.content import Content
     from lowbitc.cli.report.layering import Layout
     from lowbitc.cli.report.network import Box
+    from lowbitc.targets.placement.mesh import Mesh
     from lowbitc.targets.placement.model import NeuralProcessor
-    from lowbitc.targets.placement.place import Mesh
 
 _WIDE, _HIGH = 204, 38
 _GAP, _ROW = 18, 56

@@ -12,8 +12,23 @@ CODES: tuple[Code, ...] = (
         "block needs more weight memory or more lines of the input than one neural processor has.",
         "A block's weights, output-stage constants and input lines must be in the processor's own "
         "memory while it works. Layers that need more processors than the chip has are no error: "
-        "they run in passes.",
+        "they run in passes, unless another mode is asked for.",
         "Take fewer bits for the layer's weights or input, a kernel of fewer rows, or keep the "
         "layer on the CPU with on_host = true in lowbitc.toml; the message says which was tried.",
+    ),
+    Code(
+        "LB502",
+        "A network does not fit in one pass",
+        "The modes minimal and fast place the whole network on the chip at once, and its layers, "
+        "cut for the fewest processors, need more than the chip has.",
+        "With more passes than one, weights are loaded again for every frame.",
+        "Use mode passes, or fewer weight bits; the message says what was tried and fits.",
+    ),
+    Code(
+        "LB503",
+        "No such placement mode",
+        "A placement was asked for in a mode that does not exist.",
+        "The modes are passes, minimal and fast.",
+        "Use one of them with --mode, or as mode in lowbitc.toml.",
     ),
 )

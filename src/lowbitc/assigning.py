@@ -25,7 +25,7 @@ def assigning(target: Target, bits: Bits, offload: str) -> AssignDevices:
     """
 
     def findings(graph: Graph) -> Mapping[str, tuple[Diagnostic, ...]]:
-        refused = target.findings(graph)
+        refused = target.findings(graph, bits)
         return check_quantized(graph, refused) if is_quantized(graph) else refused
 
     crossing = Crossing(target.saved_seconds, target.figure("launch_time"))

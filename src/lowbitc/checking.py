@@ -125,7 +125,7 @@ def check(
     steps = (*FOLDING, assigning(chip, options.bits, options.offload))
     done = PassManager(steps).run(imported.graph)
     graph = done.graph
-    broken = chip.findings(graph)
+    broken = chip.findings(graph, options.bits)
     host = graph.host_reasons
     depths = launch_depths(graph, lambda n: Where.HOST if n.name in host else Where.DEVICE)
     crossing = _crossing_bytes(graph, depths)

@@ -92,6 +92,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
     shapes: Sequence[str] = (),
     clip: str | None = None,
     weights: str | None = None,
+    mode: str | None = None,
     limit: int | None = None,
     threads: int = 0,
     offload: str | None = None,
@@ -113,6 +114,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
         shapes=shapes,
         clip=clip,
         weights=weights,
+        mode=mode,
         limit=limit,
         threads=threads,
         offload=offload,
@@ -166,7 +168,7 @@ def compile_with(
     report("place", 0, 0)
     found += result.diagnostics
     spelled = options_text(options) | ({} if training is None else {"training": training.spelled})
-    built = build_program(result.graph, target, spelled, sample, options.preprocess)
+    built = build_program(result.graph, target, spelled, sample, options.preprocess, options.mode)
     found += built.diagnostics
     return Compilation(built.program, result.graph, tuple(found))
 
@@ -275,5 +277,6 @@ def options_text(options: Options) -> dict[str, str]:
         "calibration": "data-free" if options.calib is None else "data",
         "clip": options.clip,
         "offload": options.offload,
+        "mode": options.mode,
         "weights": options.weights,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from lowbitc.compiler.config import FILE_NAME, Config, read_config
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 from lowbitc.passes import bin_weights
 from lowbitc.passes.plan_levels import CLIP_METHODS
+from lowbitc.targets.placement.mesh import MODES
+from lowbitc.targets.registry import load_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.compiler.datasets.preprocess import Preprocess
 
-DEFAULT_BITS = "8/8/8"
 DEFAULT_TARGET = "lb1"
 FEEDBACK = "feedback"
 """Weights are rounded layer by layer with error feedback, toward the float network's outputs."""
@@ -42,6 +44,7 @@ class Options:
     shapes: Mapping[str, tuple[int | None, ...]]
     clip: str
     weights: str
+    mode: str
     limit: int
     threads: int
     offload: str = PAYING
@@ -57,6 +60,7 @@ def settle(  # noqa: PLR0913 - one a setting
     shapes: Sequence[str] = (),
     clip: str | None = None,
     weights: str | None = None,
+    mode: str | None = None,
     limit: int | None = None,
     threads: int = 0,
     search: bool = False,
@@ -66,7 +70,7 @@ def settle(  # noqa: PLR0913 - one a setting
 
     For a ``search`` the bits are left open: of the file's layers, those kept on the CPU count.
     Beside the model, ``lowbitc.toml`` and ``MODEL.calib.npz`` are used when they are there.
-    Raises CompileError LB730 or LB731.
+    Raises CompileError LB299, LB730, or LB285 and LB731 with all that is wrong.
     """
     path = config or config_beside(model)
     held = read_config(path) if path is not None else Config()
@@ -78,9 +82,12 @@ def settle(  # noqa: PLR0913 - one a setting
         source = own if own.exists() else None
     found: list[Diagnostic] = []
     chosen_clip = clip or held.clip or "mse"
-    settled_bits = held.bits_or(bits, DEFAULT_BITS)
+    chip = load_target(target or held.target or DEFAULT_TARGET)
+    settled_bits = held.bits_or(bits, chip.default_bits)
     if search:
         settled_bits = Bits(layers=tuple(layer for layer in held.layers if layer.on_host))
+    found += chip.unheld(settled_bits)
+    settled_bits = dataclasses.replace(settled_bits, unclipped=chip.unclipped_bits)
     # Error feedback pays below 8 bits.
     few = search or _below_full(settled_bits)
     asked_weights = weights or held.weights
@@ -89,6 +96,8 @@ def settle(  # noqa: PLR0913 - one a setting
     found += _one_of("weights", chosen_weights, WEIGHT_METHODS)
     chosen_offload = offload or held.offload or PAYING
     found += _one_of("offload", chosen_offload, OFFLOADS)
+    chosen_mode = mode or held.mode or MODES[0]
+    found += _one_of("mode", chosen_mode, MODES)
     if asked_weights == FEEDBACK and source is None:
         found.append(
             error(
@@ -103,12 +112,13 @@ def settle(  # noqa: PLR0913 - one a setting
         raise CompileError(found)
     return Options(
         bits=settled_bits,
-        target=target or held.target or DEFAULT_TARGET,
+        target=chip.name,
         calib=source,
         preprocess=held.preprocess,
         shapes=parse_shapes([*held.shapes, *shapes]),
         clip=chosen_clip,
         weights=chosen_weights,
+        mode=chosen_mode,
         limit=limit or held.limit or DEFAULT_LIMIT,
         threads=threads,
         offload=chosen_offload,

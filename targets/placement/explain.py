@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 from lowbitc.compiler.diagnostics import Diagnostic, error
 from lowbitc.compiler.elements import signed
+from lowbitc.targets.placement.model import Unit
 from lowbitc.targets.placement.split import choose_cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from lowbitc.targets.placement.group import Planned
     from lowbitc.targets.placement.layer import Layer
-    from lowbitc.targets.placement.split import Memory
+    from lowbitc.targets.placement.mesh import Memory, Mesh
+    from lowbitc.targets.placement.model import Placement
 
 _WIDTHS = (8, 4, 2, 1)
+_SHOWN = 3
 
 
 def does_not_fit(layer: Layer, memory: Memory) -> Diagnostic:
@@ -31,6 +35,39 @@ def does_not_fit(layer: Layer, memory: Memory) -> Diagnostic:
         ),
         hint="; ".join(_remedies(layer, memory)),
     )
+
+
+def too_many(plans: Sequence[Planned], placement: Placement, mesh: Mesh) -> Diagnostic:
+    """Make the LB502 finding of a network that needs more NPs than one pass has."""
+    count = sum(p.processors for p in plans if p.unit is not Unit.INPUT)
+    largest = sorted(plans, key=lambda p: -p.processors)[:_SHOWN]
+    taken = ", ".join(f"{p.group.layer.name} {p.processors}" for p in largest)
+    passes = len(placement.passes)
+    hints = [f"mode passes runs it in {passes}, loading {placement.reload_bytes:,} B a frame"]
+    for bits in _WIDTHS:
+        counts = [_count(p, mesh, bits) for p in plans]
+        if None not in counts and sum(c for c in counts if c) <= mesh.processors:
+            hints.append(f"it fits one pass with weights of {bits} bit")
+            break
+    return error(
+        "LB502",
+        "the network does not fit the chip in one pass",
+        found=f"{count:,} NPs; the largest layers: {taken}",
+        allowed=f"{mesh.processors:,} NPs",
+        hint="; ".join(hints),
+    )
+
+
+def _count(planned: Planned, mesh: Mesh, bits: int) -> int | None:
+    """Return the NPs of a group with weights of at most so many bits; None where it fits none."""
+    if planned.unit is Unit.INPUT:
+        return 0
+    weight = planned.group.resident.weight
+    if weight is None or weight.bits <= bits:
+        return planned.processors
+    lighter = dataclasses.replace(planned.group.resident, weight=signed(bits))
+    cut = choose_cut(lighter, mesh.memory)
+    return None if cut is None else cut.count(lighter)
 
 
 def _weights(layer: Layer) -> str:

@@ -65,11 +65,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One node, as placement sees it.
+    """One node, or a node with what its NPs run beside it, as placement sees it.
 
     ``outputs`` are output channels, ``inputs`` input channels of one group, ``taps`` weights for
     one input and one output channel. ``held_rows`` are rows that wait in the NP: of the input, or
-    of open windows of a pool; ``input_bits`` are those of one number that waits.
+    of open windows of a pool; ``input_bits`` are those of one number that waits. Every NP
+    holds a table of ``table_bytes``, or weights of ``beside_bytes`` of another node; it sees at
+    most ``most_columns`` columns of the input (0: no bound).
     """
 
     name: str
@@ -84,6 +86,13 @@ class Layer:
     held_rows: int
     columns: Window
     input_bits: int
+    beside_bytes: int = 0
+    most_columns: int = 0
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes that every NP holds, however many channels it has."""
+        return self.table_bytes + self.beside_bytes
 
     @property
     def outputs_per_group(self) -> int:
@@ -97,8 +106,8 @@ class Layer:
         return packed_bytes(channels * inputs * self.taps, self.weight.bits)
 
     def constant_bytes(self, channels: int) -> int:
-        """Return the bytes of thresholds or requantize constants, and of the table."""
-        return channels * self.stage_bytes + self.table_bytes
+        """Return the bytes of thresholds or requantize constants, and of what all NPs hold."""
+        return channels * self.stage_bytes + self.shared_bytes
 
     def held_channels(self, channels: int, inputs: int) -> int:
         """Return how many input channels so many output channels read."""

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lowbitc.compiler.diagnostics import CompileError
+from lowbitc.compiler.diagnostics import CompileError, error
 from lowbitc.compiler.ir.graph import Graph, Where
 from lowbitc.compiler.ir.quantized import DEVICE_OPS
-from lowbitc.targets.placement.explain import does_not_fit
+from lowbitc.targets.placement.balance import spread
+from lowbitc.targets.placement.explain import does_not_fit, too_many
+from lowbitc.targets.placement.fill import Filler
+from lowbitc.targets.placement.group import Planned, group_layers
 from lowbitc.targets.placement.layer import Layer, describe_layer
-from lowbitc.targets.placement.model import NeuralProcessor, Pass, Placement
+from lowbitc.targets.placement.mesh import MODES, Mesh
 from lowbitc.targets.placement.routes import with_routes
-from lowbitc.targets.placement.split import Block, Memory, blocks, choose_cut
 from lowbitc.targets.placement.streams import held_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lowbitc.compiler.diagnostics import Diagnostic
     from lowbitc.compiler.ir.node import Node
-
-
-@dataclass(frozen=True, slots=True)
-class Mesh:
-    """The chip as placement sees it: NPs in ``width`` columns and ``height`` rows."""
-
-    width: int
-    height: int
-    memory: Memory
-
-    @property
-    def processors(self) -> int:
-        """Number of NPs."""
-        return self.width * self.height
-
-    def position(self, place: int) -> tuple[int, int]:
-        """Return x and y of a place in row-snake order: every second row runs backwards."""
-        y, x = divmod(place, self.width)
-        return (self.width - 1 - x if y % 2 else x), y
+    from lowbitc.targets.placement.model import Placement
+    from lowbitc.targets.placement.split import Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,77 +48,65 @@ def launches(graph: Graph) -> tuple[Launch, ...]:
     )
 
 
-def place(graph: Graph, mesh: Mesh) -> Placement:
+def place(
+    graph: Graph, mesh: Mesh, mode: str = MODES[0], cuts: Mapping[str, Cut] | None = None
+) -> Placement:
     """Place every launch.
 
     Layers follow one another as in the graph, launch after launch; a pass takes as many as the
-    mesh has NPs for. A layer that finds no room begins the next pass, or spreads over several
-    when it is larger than the mesh. Raises CompileError LB501 with every layer that does not fit
-    an NP however it is cut.
+    mesh has NPs for. In mode ``passes``, a layer that finds no room begins the next pass, or
+    spreads over several when it is larger than the mesh; the other modes allow one pass. ``cuts``
+    say by name how some layers are cut, whatever the mode. Raises CompileError LB501 with every
+    layer that does not fit an NP however it is cut, LB502 where one pass is not enough, LB503 for
+    an unknown mode.
+    """
+    if mode not in MODES:
+        problem = error(
+            "LB503", f"there is no placement mode {mode!r}", found=mode, allowed=", ".join(MODES)
+        )
+        raise CompileError([problem])
+    plans = plan(graph, mesh)
+    if mode == "fast":
+        plans = spread(plans, mesh)
+    given = cuts or {}
+    plans = [dataclasses.replace(p, cut=given.get(p.group.layer.name, p.cut)) for p in plans]
+    filler = Filler(mesh)
+    for planned in plans:
+        filler.add(planned)
+    filler.close()
+    if mode != "passes" and len(filler.passes) > 1:
+        raise CompileError([too_many(plans, filler.placement, mesh)])
+    layers = _layers(graph)
+    nodes = [launch.nodes for launch in launches(graph)]
+    return filler.arranged(with_routes(graph, nodes, layers, filler.placement))
+
+
+def plan(graph: Graph, mesh: Mesh) -> list[Planned]:
+    """Return how every group of layers is cut for the fewest NPs.
+
+    Raises CompileError LB501.
     """
     found: list[Diagnostic] = []
-    layers: dict[str, Layer] = {}
-    filler = _Filler(mesh)
+    plans: list[Planned] = []
+    for launch in launches(graph):
+        rows = held_rows(graph, launch.nodes)
+        for group in group_layers(graph, launch.nodes, rows, mesh):
+            chosen = group.choose_cut(mesh)
+            if chosen is None:
+                found.append(does_not_fit(group.resident, mesh.memory))
+            else:
+                plans.append(Planned(launch.index, group, *chosen))
+    if found:
+        raise CompileError(found)
+    return plans
+
+
+def _layers(graph: Graph) -> dict[str, Layer]:
+    found: dict[str, Layer] = {}
     for launch in launches(graph):
         rows = held_rows(graph, launch.nodes)
         for node in launch.nodes:
             layer = describe_layer(node, graph, rows)
-            if layer is None:
-                continue
-            layers[node.name] = layer
-            cut = choose_cut(layer, mesh.memory)
-            if cut is None:
-                found.append(does_not_fit(layer, mesh.memory))
-            else:
-                filler.add(launch.index, layer, tuple(blocks(layer, cut)))
-    filler.close()
-    if found:
-        raise CompileError(found)
-    placement = Placement(tuple(filler.processors), tuple(filler.passes))
-    return with_routes(graph, [launch.nodes for launch in launches(graph)], layers, placement)
-
-
-class _Filler:
-    """Fills passes with layers, one after the other."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        self.mesh = mesh
-        self.processors: list[NeuralProcessor] = []
-        self.passes: list[Pass] = []
-        self.start = 0
-        self.launches: set[int] = set()
-
-    def add(self, launch: int, layer: Layer, held: tuple[Block, ...]) -> None:
-        used = len(self.processors) - self.start
-        if used and used + len(held) > self.mesh.processors:
-            self.close()
-        for block in held:
-            if len(self.processors) - self.start == self.mesh.processors:
-                self.close()
-            self.launches.add(launch)
-            place = len(self.processors)
-            x, y = self.mesh.position(place - self.start)
-            self.processors.append(
-                NeuralProcessor(
-                    place,
-                    x,
-                    y,
-                    layer.name,
-                    block.channels,
-                    block.inputs,
-                    block.columns,
-                    block.weight_bytes,
-                    block.stage_bytes,
-                    block.activation_bytes,
-                )
-            )
-
-    def close(self) -> None:
-        stop = len(self.processors)
-        if stop == self.start:
-            return
-        load = sum(p.weight_bytes + p.stage_bytes for p in self.processors[self.start :])
-        launches = (min(self.launches), max(self.launches) + 1)
-        self.passes.append(Pass(len(self.passes), launches, (self.start, stop), load, 0))
-        self.start = stop
-        self.launches = set()
+            if layer is not None:
+                found[node.name] = layer
+    return found

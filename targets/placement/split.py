@@ -10,15 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lowbitc.targets.placement.layer import Layer
+    from lowbitc.targets.placement.mesh import Memory
     from lowbitc.targets.placement.model import Range
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """SRAM of one neural processor, in bytes."""
-
-    weight_bytes: int
-    activation_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +50,9 @@ def choose_cut(layer: Layer, memory: Memory) -> Cut | None:
     """
     best: tuple[tuple[int, int, int], Cut] | None = None
     for tiles in _tile_counts(layer.columns.outputs):
+        span = layer.columns.span(-(-layer.columns.outputs // tiles))
+        if layer.most_columns and span > layer.most_columns:
+            continue
         for parts in _part_counts(layer, memory, tiles):
             channels = _channels(layer, memory, tiles, parts)
             if channels:
@@ -67,8 +63,13 @@ def choose_cut(layer: Layer, memory: Memory) -> Cut | None:
     return None if best is None else best[1]
 
 
-def blocks(layer: Layer, cut: Cut) -> Iterator[Block]:
-    """Yield the blocks of a cut: by columns, then output channels, then input channels."""
+def blocks(layer: Layer, cut: Cut, resident: Layer | None = None) -> Iterator[Block]:
+    """Yield the blocks of a cut: by columns, then output channels, then input channels.
+
+    Weights and constants are those of the NP's image; ``resident`` says what the NP holds of the
+    input, where that differs.
+    """
+    inside = resident or layer
     columns = even_ranges(layer.columns.outputs, cut.column_tiles)
     channels = _channel_ranges(layer, cut.channels)
     inputs = even_ranges(layer.inputs, cut.input_parts)
@@ -81,7 +82,7 @@ def blocks(layer: Layer, cut: Cut) -> Iterator[Block]:
             tile,
             layer.weight_bytes(count, depth),
             layer.constant_bytes(count) if finishes else 0,
-            layer.activation_bytes(layer.held_channels(count, depth), width),
+            inside.activation_bytes(inside.held_channels(count, depth), width),
             finishes,
         )
 
@@ -124,7 +125,8 @@ def _part_counts(layer: Layer, memory: Memory, tiles: int) -> Iterator[int]:
         return
     needed = -(-layer.inputs // depth)
     for parts in (needed, needed + 1):
-        if parts <= layer.inputs and (parts == 1 or layer.groups == 1):
+        splits = layer.groups == 1 and memory.partial_sums
+        if parts <= layer.inputs and (parts == 1 or splits):
             yield parts
 
 
@@ -132,7 +134,7 @@ def _channels(layer: Layer, memory: Memory, tiles: int, parts: int) -> int:
     """Return the most output channels that fit with every block of a cut; 0 where none does."""
     width = -(-layer.columns.outputs // tiles)
     depth = -(-layer.inputs // parts)
-    room = memory.weight_bytes - layer.table_bytes
+    room = memory.weight_bytes - layer.shared_bytes
     one = layer.stage_bytes
     bits = depth * layer.taps * layer.weight.bits if layer.weight else 0
     most = layer.outputs

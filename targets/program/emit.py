@@ -252,4 +252,5 @@ class _Cutter:
             table,
             processor.activation_bytes,
             processor.routes,
+            processor.unit,
         )

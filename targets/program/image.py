@@ -19,7 +19,8 @@ output stage's constants, the table and the routes::
         52     4  length of the table, 0 or 256
         56     4  bytes of activation memory in use
         60     4  number of routes
-        64    16  reserved, 0
+        64     1  unit: 0 an NP, 1 the input unit, 2 an NP that streams its weights
+        65    15  reserved, 0
 
 A route is two indices of NP images, start and stop, or twice 0xFFFFFFFF: to memory outside the
 mesh. Weights are one row an output channel, over input channels, then taps; levels are packed as
@@ -38,13 +39,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lowbitc.compiler.elements import Alphabet, LevelType
-from lowbitc.targets.placement.model import EXTERNAL, NeuralProcessor
+from lowbitc.targets.placement.model import EXTERNAL, NeuralProcessor, Unit
 
 if TYPE_CHECKING:
     from lowbitc.targets.placement.model import Range
 
 VERSION: Final = 1
-_HEADER: Final = struct.Struct("<HBB4I6I5I16s")
+_HEADER: Final = struct.Struct("<HBB4I6I5IB15s")
 _ROUTE: Final = struct.Struct("<II")
 _EXTERNAL_WORD: Final = (1 << 32) - 1
 _ALPHABETS: Final = {Alphabet.SIGNED: 1, Alphabet.ODD: 2}
@@ -72,6 +73,7 @@ class Image:
     table: bytes
     activation_bytes: int
     routes: tuple[Range, ...]
+    unit: Unit = Unit.NP
 
     def to_bytes(self) -> bytes:
         """Encode the image."""
@@ -91,7 +93,8 @@ class Image:
             len(self.table),
             self.activation_bytes,
             len(self.routes),
-            bytes(16),
+            self.unit,
+            bytes(15),
         )
         words = [tuple(w & _EXTERNAL_WORD for w in route) for route in self.routes]
         routes = b"".join(_ROUTE.pack(*route) for route in words)
@@ -111,6 +114,7 @@ class Image:
             len(self.stage) + len(self.table),
             self.activation_bytes,
             self.routes,
+            self.unit,
         )
 
 
@@ -127,8 +131,9 @@ def read_image(data: bytes | memoryview) -> Image:
     version, alphabet, bits, layer, pass_index, x, y = fields[:7]
     channels, inputs, columns = fields[7:9], fields[9:11], fields[11:13]
     *sizes, activation_bytes, route_count = fields[13:18]
-    if version != VERSION or any(fields[18]):
-        message = f"version {version} with reserved bytes {fields[18].hex()}"
+    unit, reserved = fields[18:20]
+    if version != VERSION or any(reserved) or unit > max(Unit):
+        message = f"version {version} of unit {unit} with reserved bytes {reserved.hex()}"
         raise ImageError(message)
     if any(start >= stop for start, stop in (channels, inputs, columns)):
         message = f"an empty block: channels {channels}, inputs {inputs}, columns {columns}"
@@ -153,6 +158,7 @@ def read_image(data: bytes | memoryview) -> Image:
         table,
         activation_bytes,
         routes,
+        Unit(unit),
     )
 
 

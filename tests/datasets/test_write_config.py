@@ -27,6 +27,7 @@ FULL = Config(
     clip="mse",
     weights="feedback",
     offload="all",
+    mode="fast",
     layers=(
         LayerBits("/head/*", 8, 4),
         LayerBits("last", None, 2),

@@ -9,8 +9,8 @@ import numpy as np
 from lowbitc.compiler.diagnostics import CompileError
 from lowbitc.compiler.elements import I4, I8, ODD1, ODD2, U1, U2, U4, U8
 from lowbitc.compiler.ir import quantized as q
-from lowbitc.targets.placement.place import Mesh, place
-from lowbitc.targets.placement.split import Memory
+from lowbitc.targets.placement.mesh import Memory, Mesh
+from lowbitc.targets.placement.place import place
 from tests.program.graphs import MESH, Net
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from lowbitc.targets.engines.event import EventLaunch
 from lowbitc.targets.engines.events import Counts
 from lowbitc.targets.engines.registry import ENGINES
 from lowbitc.targets.engines.simulator import Simulator
-from lowbitc.targets.placement.place import Mesh, place
-from lowbitc.targets.placement.split import Memory
+from lowbitc.targets.placement.mesh import Memory, Mesh
+from lowbitc.targets.placement.place import place
 from lowbitc.targets.program.emit import emit
 from lowbitc.targets.program.image import read_image
 from lowbitc.targets.program.load import program_of

@@ -14,8 +14,8 @@ from lowbitc.compiler.numerics import spec
 from lowbitc.targets.engines.events import Counts
 from lowbitc.targets.engines.reference import ReferenceLaunch
 from lowbitc.targets.engines.simulator import Simulator
-from lowbitc.targets.placement.place import Mesh, place
-from lowbitc.targets.placement.split import Memory
+from lowbitc.targets.placement.mesh import Memory, Mesh
+from lowbitc.targets.placement.place import place
 from tests.program.graphs import MESH, Net, every_operator, inputs, program
 
 if TYPE_CHECKING:

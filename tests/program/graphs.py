@@ -14,8 +14,8 @@ from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.graph import Graph, Region, Stage, Where
 from lowbitc.compiler.ir.node import Node
 from lowbitc.compiler.ir.types import TensorType
-from lowbitc.targets.placement.place import Mesh, place
-from lowbitc.targets.placement.split import Memory
+from lowbitc.targets.placement.mesh import Memory, Mesh
+from lowbitc.targets.placement.place import place
 from lowbitc.targets.program.emit import Origin, emit
 from lowbitc.targets.program.load import program_of
 

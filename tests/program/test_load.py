@@ -13,8 +13,8 @@ import pytest
 from lowbitc.compiler.diagnostics import CompileError
 from lowbitc.compiler.ir.quantized import DEVICE_OPS
 from lowbitc.targets.container import container_bytes, read_container
-from lowbitc.targets.placement.place import Mesh, place
-from lowbitc.targets.placement.split import Memory
+from lowbitc.targets.placement.mesh import Memory, Mesh
+from lowbitc.targets.placement.place import place
 from lowbitc.targets.program import HostStep, Launch, load_program
 from lowbitc.targets.program.emit import emit
 from tests.program.graphs import MESH, ORIGIN, every_operator, program, small_graph

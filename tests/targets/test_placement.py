@@ -13,9 +13,10 @@ from lowbitc.compiler.diagnostics import CompileError
 from lowbitc.compiler.elements import I4, I8, U4, U8, LevelType
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.targets.placement.layer import Layer, Window, describe_layer, element_of
+from lowbitc.targets.placement.mesh import Memory, Mesh
 from lowbitc.targets.placement.model import EXTERNAL
-from lowbitc.targets.placement.place import Mesh, place
-from lowbitc.targets.placement.split import Memory, blocks, choose_cut
+from lowbitc.targets.placement.place import place
+from lowbitc.targets.placement.split import blocks, choose_cut
 from lowbitc.targets.placement.streams import held_rows
 from tests.program.graphs import MESH, Net, every_operator, small_graph
 
@@ -166,7 +167,7 @@ def check(placement: Placement, mesh: Mesh) -> None:
 
 def test_positions_run_along_rows_like_a_snake() -> None:
     mesh = Mesh(3, 2, Memory(1, 1))
-    assert [mesh.position(i) for i in range(6)] == [(0, 0), (1, 0), (2, 0), (2, 1), (1, 1), (0, 1)]
+    assert mesh.positions() == ((0, 0), (1, 0), (2, 0), (2, 1), (1, 1), (0, 1))
 
 
 def test_a_network_that_fits_is_loaded_once() -> None:
