@@ -267,4 +267,12 @@ CODES: tuple[Code, ...] = (
         "Its scales and weights are taken as they are; what calibration would choose is given.",
         "Nothing. To quantize anew, give the float model.",
     ),
+    Code(
+        "LB135",
+        "A QONNX quantizer cannot be read",
+        "An activation goes through a QONNX node that lowbitc cannot take as it is: BipolarQuant, "
+        "Trunc, or a Quant with several scales or another rounding.",
+        "ONNX Runtime has no such operators, so that the CPU could not run it either.",
+        "Export the model in the QDQ format, or use Quant with one constant scale there.",
+    ),
 )

@@ -8,6 +8,7 @@ from onnx import AttributeProto, defs
 
 from lowbitc.compiler.diagnostics import Diagnostic, error, warning
 from lowbitc.compiler.frontend.attributes import Attributes
+from lowbitc.compiler.frontend.qonnx import is_qonnx
 from lowbitc.compiler.frontend.schema import OLDEST_OPSET, plain_domain, schema_of
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def check_nodes(
             )
             continue
         schema = schema_of(node.op_type, domain, versions[domain])
+        if is_qonnx(domain, node.op_type):
+            continue
         if schema is None:
             unknown.setdefault(f"{domain or 'ai.onnx'}.{node.op_type}", []).append(step)
             continue

@@ -16,6 +16,7 @@ from lowbitc.compiler.frontend.checks import check_nodes
 from lowbitc.compiler.frontend.constants import load_constants
 from lowbitc.compiler.frontend.folding import RANDOM, fold
 from lowbitc.compiler.frontend.host import host_op, without_trailing
+from lowbitc.compiler.frontend.qonnx import evaluate, is_qonnx
 from lowbitc.compiler.frontend.reading import READERS, Host, Reading, Registered
 from lowbitc.compiler.frontend.schema import plain_domain, schema_of
 from lowbitc.compiler.frontend.screening import screen
@@ -85,6 +86,8 @@ class Sweep:
             if node.op_type in RANDOM:
                 message = f"{step.name} ({node.op_type}) makes random numbers, on the CPU"
                 self.found.append(note("LB123", message, sources=[step.source]))
+        elif is_qonnx(domain, node.op_type) and self._fold_quantizer(step):
+            return
         if misfit:
             self._report_misfit(step, misfit, schema)
         self._read(step, schema)
@@ -97,6 +100,21 @@ class Sweep:
             self.values.infer(step.proto, None, ())
             return _last_words(str(reason))
         return ""
+
+    def _fold_quantizer(self, step: Step) -> bool:
+        """Give what a quantizer of QONNX makes its type, and fold it where it reads constants."""
+        node = step.proto
+        before, output = self.values.tensor(node.input[0]), node.output[0]
+        self.values.types[output] = before
+        args = [self.values.constant(value) for value in node.input]
+        known = [array for array in args if array is not None]
+        if len(known) < len(args):
+            return False
+        made = evaluate(node.op_type, known, Attributes.of(node))
+        if made is None:
+            return False
+        self.values.add_constant(output, made, F32)
+        return True
 
     def _visit_branch(self, step: Step) -> bool:
         """Visit the branch of an If with a constant condition in its place."""
@@ -138,6 +156,17 @@ class Sweep:
 
     def _read(self, step: Step, schema: Schema | None) -> None:
         made = self._typed(step, schema.since if schema else 0)
+        if isinstance(made, Host) and is_qonnx(plain_domain(step.proto.domain), step.proto.op_type):
+            self.found.append(
+                error(
+                    "LB135",
+                    f"{step.name} ({step.proto.op_type}) cannot be read: {made.reason}",
+                    sources=[step.source],
+                    allowed="Quant with one constant scale, rounding half to even, of activations; "
+                    "Quant and BipolarQuant of weights",
+                    hint="export the model as QDQ, or with another quantizer here",
+                )
+            )
         if isinstance(made, Host):
             self.reasons[step.name] = made.reason
             made = host_op(step)
@@ -176,6 +205,8 @@ class Sweep:
 
 
 def _reader_of(node: NodeProto, version: int) -> Registered | Host:
+    if is_qonnx(node.domain, node.op_type):
+        return READERS[node.op_type, 0]
     if plain_domain(node.domain):
         return Host(f"{node.domain}.{node.op_type} has no integer form here")
     if (node.op_type, version) in READERS:

@@ -10,6 +10,7 @@ from lowbitc.compiler.frontend.readers import (
     normalisation,
     passthrough,
     pooling,
+    quantizers,
     resize,
     slicing,
 )
@@ -22,6 +23,7 @@ FAMILIES = (
     normalisation,
     passthrough,
     pooling,
+    quantizers,
     resize,
     slicing,
 )
