@@ -24,6 +24,7 @@ class Commands(LazyGroup):
         "partition": "Show where each node of a model runs, why, and what it costs.",
         "compile": "Compile a float ONNX model into a program for the chip.",
         "tune": "Train a float model for a number of bits, then compile it.",
+        "sweep": "Compile a model at many bits, and compare loss, size and energy.",
         "simulate": "Run a program on the simulated chip and measure it.",
         "gate": "Pass or fail a program on labelled data.",
         "compare": "Say which layer of a program is to blame for what it loses.",

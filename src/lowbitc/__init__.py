@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lowbitc.gating import Verdict, gate
     from lowbitc.searching import search
     from lowbitc.simulation import Simulation, load, simulate
+    from lowbitc.sweeping import sweep
     from lowbitc.targets.engines.simulator import Simulator
     from lowbitc.targets.program.program import Program
     from lowbitc.tuning import Training, Tuned, tune
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "search",
     "simulate",
+    "sweep",
     "tune",
 ]
 
@@ -69,6 +71,7 @@ _HOMES = {
     "load": "lowbitc.simulation",
     "search": "lowbitc.searching",
     "simulate": "lowbitc.simulation",
+    "sweep": "lowbitc.sweeping",
     "tune": "lowbitc.tuning",
 }
 """Loaded when first used: importing onnx and onnxruntime takes longer than printing help."""
