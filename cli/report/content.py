@@ -95,11 +95,10 @@ class Content:
     def first(self) -> LayerView | None:
         """The layer to look at first: to blame for most, or else the costliest."""
 
-        def worth(layer: LayerView) -> tuple[float, float]:
-            rank = layer.compared.rank if layer.compared is not None else 0
-            return (-rank, layer.cost.cycles if layer.cost is not None else 0.0)
-
-        return max(self.layers, key=worth, default=None)
+        ranks = {x.number: x.compared.rank for x in self.layers if x.compared is not None}
+        if ranks:
+            return min(self.layers, key=lambda x: ranks.get(x.number, len(self.layers) + 1))
+        return max(self.layers, key=lambda x: x.cost.cycles if x.cost else 0.0, default=None)
 
 
 def _shapes() -> dict[str, LevelShape]:

@@ -62,7 +62,7 @@ def test_nothing_but_the_metadata_changes(program: Program, tmp_path: Path) -> N
     out = tmp_path / "annotated.onnx"
     write_annotated(MODEL, program, out, {})
     model = read_model(out)
-    onnx.checker.check_model(model, full_check=True)
+    onnx.checker.check_model(model, full_check=True)  # pyright: ignore[reportUnknownMemberType]
     for node in model.graph.node:
         del node.metadata_props[:]
     assert model.SerializeToString() == read_model(MODEL).SerializeToString()
