@@ -94,7 +94,6 @@ class Content:
     @property
     def first(self) -> LayerView | None:
         """The layer to look at first: to blame for most, or else the costliest."""
-
         ranks = {x.number: x.compared.rank for x in self.layers if x.compared is not None}
         if ranks:
             return min(self.layers, key=lambda x: ranks.get(x.number, len(self.layers) + 1))
