@@ -14,6 +14,7 @@ from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 from lowbitc.compiler.frontend.files import read_model
 from lowbitc.compiler.frontend.structure import name_nodes
 from lowbitc.compiler.ir import quantized as q
+from lowbitc.compiler.replace_file import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +45,7 @@ def write_annotated(
     if _has_files(proto) and path.resolve().parent != model.resolve().parent:
         raise CompileError([_refusal(path, "the model keeps tensors in files beside it")])
     try:
-        path.write_bytes(annotate(proto, program, measured).SerializeToString())
+        replace_file(path, [annotate(proto, program, measured).SerializeToString()])
     except OSError as problem:
         raise CompileError([_refusal(path, str(problem))]) from problem
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 @click.command("gate")
 @click.argument("program", type=options.FILE, metavar="PROGRAM.lbc|MODEL.onnx")
 @options.data_option()
+@options.report_option()
 @gate_options.gate_options()
 def command(
     program: Path,
     *,
     data: str,
+    page: Path | None,
     outputs: tuple[Path, ...],
     style: str,
     **arguments: Unpack[GateArguments],
@@ -36,20 +38,29 @@ def command(
     code 0: every bound is met. 1: one is not. 2: wrong use. 3: bad input. 4: nothing could be
     measured, or too few samples to tell.
     """
+    from lowbitc.cli.progress import progress
+    from lowbitc.cli.report.writing import write_gated
     from lowbitc.cli.verdicts.files import take_back, write_verdict
     from lowbitc.gating import unfinished, unwritten
 
+    if page is not None and program.suffix == ".onnx":
+        raise click.UsageError("--report shows a program: compile the model, and gate PROGRAM.lbc")
     uri = program.as_posix()
     verdict = unfinished(program.name, Path(data).name)
     try:
         # A run that is killed must not leave the passing result of an older one.
         write_verdict(verdict, outputs, uri)
+        if page is not None:
+            page.unlink(missing_ok=True)
         verdict = _judged(program, data, arguments)
         write_verdict(verdict, outputs, uri)
     except OSError as problem:
         verdict = unwritten(verdict, problem)
         take_back(verdict, outputs, uri)
     _show(verdict, style, uri)
+    if page is not None and verdict.samples:
+        with progress() as told:
+            write_gated(page, program, data, verdict, threads=arguments["threads"], report=told)
     click.get_current_context().exit(verdict.exit_code)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.metrics.intervals import wilson
+from lowbitc.compiler.metrics.naming import METRICS, parse_metric
 from lowbitc.targets.container import container_bytes
 from lowbitc.targets.engines.events import COUNTED
 
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
     from lowbitc.simulation import Simulation
     from lowbitc.targets.cost import LayerCost
     from lowbitc.targets.program.program import Program
+    from lowbitc.verdict import Verdict
 
 SHOWN = (*COUNTED, q.QConcat, q.Quantize)
 """Integer nodes that are layers to a reader; the others only move levels."""
 _CONFIDENCE = 0.95
-_SHARES = frozenset({"top1", "top5", "agreement"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class MetricView:
     high: float | None = None
     reference: float | None = None
     bound: float | None = None
+    confidence: float = _CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +181,31 @@ def metric_views(simulation: Simulation) -> tuple[MetricView, ...]:
     )
 
 
+def gate_views(verdict: Verdict) -> tuple[MetricView, ...]:
+    """Return a gate's figures with float's, and the bound of each that is a plain number."""
+    bounds = {c.metric: c.bound for c in verdict.checks if c.kind in {"minimum", "maximum"}}
+    return tuple(
+        MetricView(
+            m.name,
+            m.value,
+            share=_is_share(m.name),
+            low=m.interval.low if math.isfinite(m.interval.low) else None,
+            high=m.interval.high if math.isfinite(m.interval.high) else None,
+            reference=m.float_value,
+            bound=bounds.get(m.name),
+            confidence=verdict.confidence,
+        )
+        for m in verdict.metrics
+    )
+
+
+def _is_share(name: str) -> bool:
+    plain = name.partition(",")[0]
+    return plain in METRICS and parse_metric(plain).traits.share
+
+
 def _metric(name: str, value: float, samples: int) -> MetricView:
-    if name not in _SHARES or not samples:
+    if not _is_share(name) or not samples:
         return MetricView(name, value, share=False)
     found = wilson(value * samples, samples, _CONFIDENCE)
     return MetricView(name, value, share=True, low=found.low, high=found.high)

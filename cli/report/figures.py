@@ -48,7 +48,8 @@ def _metric(metric: MetricView) -> Html:
     said = [_spell(metric, metric.value)]
     parts: list[str] = []
     if metric.low is not None and metric.high is not None:
-        parts.append(f"95 % interval {_spell(metric, metric.low)} to {_spell(metric, metric.high)}")
+        ends = f"{_spell(metric, metric.low)} to {_spell(metric, metric.high)}"
+        parts.append(f"{100 * metric.confidence:.0f} % interval {ends}")
     if metric.reference is not None:
         parts.append(f"float {_spell(metric, metric.reference)}")
     if metric.bound is not None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lowbitc.cli.report.content import Measured, VerdictView, gather, metric_views
+from lowbitc.cli.report.content import Measured, VerdictView, gate_views, gather, metric_views
 from lowbitc.cli.report.page import draw_page
 from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.compiler.replace_file import replace_file
 from lowbitc.level_shapes import output_shapes, weight_shapes
+from lowbitc.simulation import load, simulate
+from lowbitc.verdict import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +21,16 @@ if TYPE_CHECKING:
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.simulation import Simulation
     from lowbitc.targets.program.program import Program
+    from lowbitc.verdict import Verdict
+
+_FEW = 128
+"""Most samples that the layers of a gated program are measured on."""
+_ENDS = {
+    Outcome.PASSED: ("good", "Gate passed"),
+    Outcome.FAILED: ("bad", "Gate failed"),
+    Outcome.UNDECIDED: ("open", "Undecided: too few samples to tell"),
+    Outcome.UNMEASURED: ("bad", "Could not measure"),
+}
 
 
 def write_simulated(  # noqa: PLR0913 - one a part of the page
@@ -30,6 +43,7 @@ def write_simulated(  # noqa: PLR0913 - one a part of the page
     command: str = "simulate",
     verdict: VerdictView | None = None,
     metrics: tuple[MetricView, ...] | None = None,
+    samples: int | None = None,
     threads: int = 0,
     report: Report,
 ) -> None:
@@ -39,12 +53,35 @@ def write_simulated(  # noqa: PLR0913 - one a part of the page
         title=title,
         verdict=verdict or VerdictView("none", ""),
         metrics=metric_views(simulation) if metrics is None else metrics,
-        samples=simulation.samples,
+        samples=simulation.samples if samples is None else samples,
         simulation=simulation,
         outputs=output_shapes(program, data, threads=threads, report=report),
         weights=weight_shapes(program),
     )
     _write(path, draw_page(gather(program, measured)))
+
+
+def write_gated(
+    path: Path, program: Path, data: DataSource, verdict: Verdict, *, threads: int, report: Report
+) -> None:
+    """Write a gate's verdict; what layers cost is measured on some samples of the same data."""
+    held = load(program)
+    few = min(verdict.samples, _FEW)
+    simulation = simulate(held, data, limit=few, threads=threads, report=report)
+    state, headline = _ENDS[verdict.outcome]
+    write_simulated(
+        path,
+        held,
+        program.stem,
+        data,
+        simulation,
+        command="gate",
+        verdict=VerdictView(state, headline, tuple(c.message for c in verdict.checks)),
+        metrics=gate_views(verdict),
+        samples=verdict.samples,
+        threads=threads,
+        report=report,
+    )
 
 
 def write_compared(
@@ -75,7 +112,7 @@ def write_compared(
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8", newline="\n")
+        replace_file(path, [text.encode("utf-8")])
     except OSError as problem:
         found = error(
             "LB772",

@@ -11,6 +11,7 @@ from lowbitc.compilation import compile_with, silent
 from lowbitc.compiler.bits import WIDTHS, LayerBits, parse_bits
 from lowbitc.compiler.config import Config
 from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.compiler.replace_file import replace_file
 from lowbitc.compiler.write_config import spell_config
 from lowbitc.options import settle
 from lowbitc.simulation import preprocess_of, simulate
@@ -151,7 +152,7 @@ def _next(width: int) -> int:
 def write_suggestion(path: Path, suggestion: Suggestion) -> None:
     """Write the lowbitc.toml; raises CompileError LB771 where that fails."""
     try:
-        path.write_text(suggestion.text(), encoding="utf-8", newline="\n")
+        replace_file(path, [suggestion.text().encode("utf-8")])
     except OSError as problem:
         found = error(
             "LB771",
