@@ -20,6 +20,7 @@ from lowbitc._version import VERSION
 
 if TYPE_CHECKING:
     from lowbitc.checking import Check, check
+    from lowbitc.comparing import Comparison, compare
     from lowbitc.compilation import compile, compile_with  # noqa: A004 - the field's verb
     from lowbitc.compiler.diagnostics import CompileError, Diagnostic
     from lowbitc.gating import Verdict, gate
@@ -34,6 +35,7 @@ __version__: Final = VERSION
 
 __all__ = [
     "Check",
+    "Comparison",
     "CompileError",
     "Diagnostic",
     "Program",
@@ -44,6 +46,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "check",
+    "compare",
     "compile",
     "compile_with",
     "gate",
@@ -56,6 +59,7 @@ __all__ = [
 
 _HOMES = {
     "Check": "lowbitc.checking",
+    "Comparison": "lowbitc.comparing",
     "CompileError": "lowbitc.compiler.diagnostics",
     "Diagnostic": "lowbitc.compiler.diagnostics",
     "Program": "lowbitc.targets.program.program",
@@ -65,6 +69,7 @@ _HOMES = {
     "Tuned": "lowbitc.tuning",
     "Verdict": "lowbitc.gating",
     "check": "lowbitc.checking",
+    "compare": "lowbitc.comparing",
     "compile": "lowbitc.compilation",
     "compile_with": "lowbitc.compilation",
     "gate": "lowbitc.gating",
