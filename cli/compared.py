@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lowbitc.bounds import shown, spelled_interval
 from lowbitc.cli.measured import quantity
 from lowbitc.cli.present import Column, Table, show_pairs, show_table
 
@@ -36,8 +37,14 @@ def show_comparison(found: Comparison) -> None:
     show_table(Table(_COLUMNS, tuple(_row(layer) for layer in found.layers)))
     click.echo()
     output = found.output
+    figures = {
+        m.name: f"{shown(m.value)} ({spelled_interval(m.interval)}), float {shown(m.float_value)}"
+        for m in found.metrics
+        if m.float_value is not None
+    }
     show_pairs(
         {
+            **figures,
             "samples": f"{found.samples}, of which {found.left_out_samples} to leave layers out on",
             "outputs": f"{output.sqnr_db:.1f} dB above their error, cosine {output.cosine:.5f}",
         }

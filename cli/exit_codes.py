@@ -38,6 +38,8 @@ _BY_CODE = {
     "LB755": ExitCode.NOT_MEASURED,
     "LB756": ExitCode.NOT_MEASURED,
     "LB758": ExitCode.NOT_MEASURED,
+    "LB744": ExitCode.NOT_MET,
+    "LB774": ExitCode.NOT_MEASURED,
     "LB906": ExitCode.NOT_MEASURED,
     "LB907": ExitCode.BAD_INPUT,
 }

@@ -28,6 +28,7 @@ class Commands(LazyGroup):
         "simulate": "Run a program on the simulated chip and measure it.",
         "gate": "Pass or fail a program on labelled data.",
         "compare": "Say which layer of a program is to blame for what it loses.",
+        "verify": "Check that an engine gives the answers that a program stores.",
         "inspect": "Show what a program holds.",
         "dump": "Print the graph after a pass, or those of a program.",
         "explain": "Say what a diagnostic code means and what to do.",

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     metavar="DATA",
     help="With --suggest, compile with it on these samples, and say what it buys.",
 )
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="METRIC",
+    help="What to measure of both networks, as `lowbitc gate` spells it; repeatable.",
+)
 @options.annotate_option()
 @options.report_option()
 @options.threads_option()
@@ -56,6 +63,7 @@ def command(  # noqa: PLR0913 - one a setting
     left_out: int,
     suggest: Path | None,
     calib: str | None,
+    metrics: tuple[str, ...],
     annotate: Path | None,
     page: Path | None,
     threads: int,
@@ -80,7 +88,12 @@ def command(  # noqa: PLR0913 - one a setting
     held = load(program)
     with progress() as told:
         found = compare(
-            model, held, data, limit=limit, left_out=left_out, threads=threads, report=told
+            *(model, held, data),
+            limit=limit,
+            left_out=left_out,
+            threads=threads,
+            metrics=metrics,
+            report=told,
         )
         result = found.as_json()
         bought = None

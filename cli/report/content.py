@@ -13,7 +13,7 @@ from lowbitc.targets.container import container_bytes
 from lowbitc.targets.engines.events import COUNTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lowbitc.comparing import ComparedLayer, Comparison
     from lowbitc.compiler.diagnostics import Source
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lowbitc.simulation import Simulation
     from lowbitc.targets.cost import LayerCost
     from lowbitc.targets.program.program import Program
+    from lowbitc.verdict import Measured as Figure
     from lowbitc.verdict import Verdict
 
 SHOWN = (*COUNTED, q.QConcat, q.Quantize)
@@ -184,6 +185,18 @@ def metric_views(simulation: Simulation) -> tuple[MetricView, ...]:
 def gate_views(verdict: Verdict) -> tuple[MetricView, ...]:
     """Return a gate's figures with float's, and the bound of each that is a plain number."""
     bounds = {c.metric: c.bound for c in verdict.checks if c.kind in {"minimum", "maximum"}}
+    return measured_views(verdict.metrics, verdict.confidence, bounds)
+
+
+_NO_BOUNDS: Mapping[str, float] = {}
+
+
+def measured_views(
+    metrics: Sequence[Figure],
+    confidence: float = _CONFIDENCE,
+    bounds: Mapping[str, float] = _NO_BOUNDS,
+) -> tuple[MetricView, ...]:
+    """Return figures of a program beside float's on the same samples."""
     return tuple(
         MetricView(
             m.name,
@@ -193,9 +206,9 @@ def gate_views(verdict: Verdict) -> tuple[MetricView, ...]:
             high=m.interval.high if math.isfinite(m.interval.high) else None,
             reference=m.float_value,
             bound=bounds.get(m.name),
-            confidence=verdict.confidence,
+            confidence=confidence,
         )
-        for m in verdict.metrics
+        for m in metrics
     )
 
 

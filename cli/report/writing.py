@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lowbitc.cli.report.content import Measured, VerdictView, gate_views, gather, metric_views
+from lowbitc.cli.report.content import (
+    Measured,
+    VerdictView,
+    gate_views,
+    gather,
+    measured_views,
+    metric_views,
+)
 from lowbitc.cli.report.page import draw_page
 from lowbitc.compiler.diagnostics import CompileError, error
 from lowbitc.compiler.replace_file import replace_file
@@ -102,7 +109,7 @@ def write_compared(
         command="compare",
         title=title,
         verdict=verdict,
-        metrics=metric_views(simulation),
+        metrics=measured_views(comparison.metrics),
         samples=comparison.samples,
         simulation=simulation,
         comparison=comparison,

@@ -34,4 +34,12 @@ CODES: tuple[Code, ...] = (
         "A model finds its tensors in files beside it: a copy elsewhere could not be opened.",
         "Choose a path that can be written, in the model's own folder where it has such files.",
     ),
+    Code(
+        "LB774",
+        "There is no known answer",
+        "The program holds no known answers, so there is nothing to hold the engine against.",
+        "They are left out where no sample was given at compilation and the model does not take "
+        "zeros; a check of nothing must not look like one that passed.",
+        "Compile the model again with --calib.",
+    ),
 )

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lowbitc.bounds import measured
 from lowbitc.compilation import input_specs, silent
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.execute_fractions import to_fractions
 from lowbitc.compiler.ir import quantized as q
+from lowbitc.compiler.metrics.metric import Scored, matrix
+from lowbitc.compiler.metrics.naming import default_metrics, parse_metrics
+from lowbitc.compiler.metrics.tally import Tally, tally
 from lowbitc.compiler.numerics import spec
 from lowbitc.compiler.statistics.error_sums import ErrorFigures, ErrorSums
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
@@ -34,15 +38,18 @@ if TYPE_CHECKING:
     from lowbitc.compiler.datasets.stream import Batch
     from lowbitc.compiler.diagnostics import Source
     from lowbitc.compiler.elements import Array, Float32
+    from lowbitc.compiler.metrics.metric import Metric
     from lowbitc.compiler.statistics.histogram import Histogram
     from lowbitc.matching import Layer, Match
     from lowbitc.targets.container import Json
     from lowbitc.targets.program.program import Program
+    from lowbitc.verdict import Measured
 
 DEFAULT_LIMIT = 128
 DEFAULT_LEFT_OUT = 16
 BAD_DB = 6.0
 """A layer that loses this much more than its bits allow is bad: one bit of resolution."""
+_CONFIDENCE = 0.95
 _TELLING_DB = 3.0
 _BATCH_BYTES = 1 << 28
 _MOST_AT_ONCE = 16
@@ -115,11 +122,15 @@ class ComparedLayer:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison found; ``layers`` are in the order of running."""
+    """What a comparison found; ``layers`` are in the order of running.
+
+    ``metrics`` are those of the program and of the float model, where the data has labels.
+    """
 
     samples: int
     left_out_samples: int
     output: ErrorFigures
+    metrics: tuple[Measured, ...]
     layers: tuple[ComparedLayer, ...]
 
     @property
@@ -139,6 +150,8 @@ class Comparison:
             "samples": self.samples,
             "left_out_samples": self.left_out_samples,
             "output": dataclasses.asdict(self.output),
+            "metrics": {m.name: m.value for m in self.metrics},
+            "float_metrics": {m.name: m.float_value for m in self.metrics},
             "first_bad": None if first is None else first.name,
             "ranking": [layer.name for layer in self.ranking],
             "layers": [layer.as_json() for layer in self.layers],
@@ -159,7 +172,7 @@ def facts_of(comparison: Comparison) -> dict[str, dict[str, str]]:
     return found
 
 
-def compare(
+def compare(  # noqa: PLR0913 - one argument a setting
     model: str | Path | onnx.ModelProto,
     program: Program | str | Path,
     data: DataSource,
@@ -167,16 +180,18 @@ def compare(
     limit: int | None = DEFAULT_LIMIT,
     left_out: int = DEFAULT_LEFT_OUT,
     threads: int = 0,
+    metrics: Sequence[str] = (),
     report: Report = silent,
 ) -> Comparison:
     """Run the float model and its program side by side on the first ``limit`` samples.
 
     On the first ``left_out`` of them, the program also runs once for each layer with that layer
-    exact. Raises CompileError LB770 where the program is not that of the model.
+    exact. ``metrics`` are as in ``simulate``. Raises CompileError LB770 where the program is not
+    that of the model.
     """
     held = load(program) if isinstance(program, (str, Path)) else program
     match = match_program(held, model)
-    run = _Run(match, threads)
+    run = _Run(match, threads, parse_metrics(metrics))
     dataset = open_dataset(data, input_specs(match.graph), preprocess_of(held))
     wanted = len(dataset) if limit is None else min(limit, len(dataset))
     done = 0
@@ -198,8 +213,10 @@ def _first(batches: Iterator[Batch], wanted: int) -> Iterator[Batch]:
 class _Run:
     """Both networks, ready to run, and what was added up so far."""
 
-    def __init__(self, match: Match, threads: int) -> None:
+    def __init__(self, match: Match, threads: int, metrics: Sequence[Metric]) -> None:
         self.match = match
+        self.metrics = tuple(metrics)
+        self.tallies: dict[str, Tally] = {}
         self.tracer = Tracer()
         self.simulator = Simulator(match.program, threads=threads, maker=self.tracer.make)
         groups = _scale_groups(match)
@@ -224,6 +241,7 @@ class _Run:
         self.tracer.record()
         made = self.simulator.run(batch.inputs)
         self._add_outputs(self.output, outputs, made, batch.size)
+        self._measure(Scored(made, batch.labels, outputs))
         for meter in self.meters:
             launch = self.tracer.launches[meter.layer.launch]
             meter.add(floats, launch, batch.size)
@@ -239,6 +257,15 @@ class _Run:
             self.tracer.replace(layer.launch, layer.value, self._exactly(number, layer))
             made = self.simulator.run(batch.inputs)
             self._add_outputs(self.output_without[number], outputs, made, batch.size)
+
+    def _measure(self, scored: Scored) -> None:
+        """Add the metrics of both networks."""
+        if not self.metrics and scored.labels is not None:
+            scores = scored.outputs[self.match.program.outputs[0].name]
+            self.metrics = default_metrics(matrix(scores).shape[-1])
+        for metric in self.metrics:
+            before = self.tallies.get(metric.name, Tally())
+            self.tallies[metric.name] = before + tally(metric, scored)
 
     def _float(self, batch: Batch) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return all values of the float network, with gains, and its outputs as [n, …]."""
@@ -290,7 +317,8 @@ class _Run:
             self._layer(number, meter, histograms[self.groups[meter.layer.value]], left_out)
             for number, meter in enumerate(self.meters)
         ]
-        return Comparison(samples, left_out, self.output.figures(), _ranked(layers))
+        metrics = tuple(measured(m, self.tallies[m.name], _CONFIDENCE) for m in self.metrics)
+        return Comparison(samples, left_out, self.output.figures(), metrics, _ranked(layers))
 
     def _layer(
         self, number: int, meter: LayerMeter, histogram: Histogram, left_out: int

@@ -10,6 +10,7 @@ from lowbitc.compiler.diagnostics import Diagnostic, error
 from lowbitc.targets.container import Container, Section, SectionType, encode_arrays
 from lowbitc.targets.engines.registry import engine_maker
 from lowbitc.targets.engines.simulator import Simulator
+from lowbitc.targets.engines.tracing import TracedLaunch
 from lowbitc.targets.program.load import program_of
 from lowbitc.targets.program.program import Launch
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lowbitc.compiler.elements import Array
-    from lowbitc.targets.program.program import Program
+    from lowbitc.compiler.ir.node import Node
+    from lowbitc.targets.program.program import KnownAnswer, Program
 
 
 def with_answers(program: Program, sample: Mapping[str, Array], engine: str) -> Program:
@@ -39,7 +41,10 @@ def with_answers(program: Program, sample: Mapping[str, Array], engine: str) -> 
 
 
 def check_answers(program: Program, engine: str, *, threads: int = 0) -> Iterator[Diagnostic]:
-    """Yield LB744 for every output of a launch that differs from the stored answer."""
+    """Yield LB744 for every output of a launch that differs from the stored answer.
+
+    The finding names the first layer whose values are not those of the integer definitions.
+    """
     make = engine_maker(engine)
     for answer in program.known_answers:
         step = program.steps[answer.step]
@@ -53,10 +58,31 @@ def check_answers(program: Program, engine: str, *, threads: int = 0) -> Iterato
             else:
                 differing = int(np.count_nonzero(found != wanted))
             if differing:
+                layer = _first_wrong(program, step, answer, engine, threads)
+                where = f"first in the layer {layer.name}" if layer else "in no layer by itself"
                 yield error(
                     "LB744",
                     f"{engine} gives other values than the program's known answer for {name}",
-                    found=f"{differing} of {wanted.size} values differ",
+                    sources=layer.sources if layer else (),
+                    found=f"{differing} of {wanted.size} values differ, {where}",
                     allowed="none",
                     hint="report it with the program: engines must agree bit for bit",
                 )
+
+
+def _first_wrong(
+    program: Program, step: Launch, answer: KnownAnswer, engine: str, threads: int
+) -> Node | None:
+    """Run the launch up to each node in turn; return the first whose output is not right.
+
+    None where all are: then the stored answer is wrong.
+    """
+    make, traced = engine_maker(engine), TracedLaunch(step.graph, threads)
+    traced.run(answer.inputs)
+    for node in step.graph.nodes:
+        (value,) = node.outputs
+        part = Launch(step.graph.replace(outputs=(value,)).pruned())
+        found = make(program, part, threads).run(answer.inputs)[value]
+        if not np.array_equal(found, traced.values[value]):
+            return node
+    return None

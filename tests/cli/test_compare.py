@@ -45,6 +45,7 @@ def test_every_layer_of_the_program_is_compared(digits: Path) -> None:
     assert found["first_bad"] is None
     assert sorted(x["rank"] for x in found["layers"]) == list(range(1, len(found["layers"]) + 1))
     assert [x["name"] for x in sorted(found["layers"], key=lambda x: x["rank"])] == found["ranking"]
+    assert found["metrics"].keys() == found["float_metrics"].keys() == {"top1", "top5"}
     layer = found["layers"][1]
     assert {"local", "accumulated", "expected_db", "use", "left_out", "sources"} <= layer.keys()
     assert 0 < layer["use"]["used_levels"] <= layer["use"]["levels"] == 4

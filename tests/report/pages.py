@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lowbitc
-from lowbitc.cli.report.content import Content, Measured, VerdictView, gather, metric_views
+from lowbitc.cli.report.content import (
+    Content,
+    Measured,
+    VerdictView,
+    gather,
+    measured_views,
+    metric_views,
+)
 from lowbitc.comparing import compare
 from lowbitc.compiler.diagnostics import Source
 from lowbitc.level_shapes import output_shapes, weight_shapes
@@ -51,7 +58,7 @@ def compared() -> Content:
         command="compare",
         title="digits",
         verdict=VerdictView("good", "No layer loses more than its bits make it lose"),
-        metrics=metric_views(found),
+        metrics=measured_views(comparison.metrics),
         samples=40,
         simulation=found,
         comparison=comparison,
