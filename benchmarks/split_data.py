@@ -115,7 +115,7 @@ def _clips(paths: list[Path], count: int, seed: int) -> tuple[Float32, npt.NDArr
         energy = np.array(
             [np.mean(clean[i * _HOP + 64 : (i + 1) * _HOP + 64] ** 2) for i in range(_WINDOWS)]
         )
-        spoken[index] = energy > 1e-3 * max(float(energy.max()), 1e-12)
+        spoken[index] = energy > 1e-4 * max(float(energy.max()), 1e-12)
         power = float(energy[spoken[index] == 1].mean()) if spoken[index].any() else 1e-4
         noise = rng.normal(0, np.sqrt(power / 10), length)
         clips[index] = (clean + noise).clip(-1, 1)
