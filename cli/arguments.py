@@ -22,6 +22,7 @@ class Arguments(TypedDict):
     limit: int | None
     threads: int
     offload: str | None
+    states: tuple[str, ...]
 
 
 class Bounding(TypedDict):

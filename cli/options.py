@@ -92,6 +92,17 @@ def shape_option() -> Decorator:
     )
 
 
+def state_option() -> Decorator:
+    """Take the inputs that outputs of the sample before feed."""
+    return click.option(
+        "--state",
+        "states",
+        multiple=True,
+        metavar="INPUT=OUTPUT",
+        help="Feed an output to an input of the next sample, as h=hn, from zeros on; repeatable.",
+    )
+
+
 def offload_option() -> Decorator:
     """Take how much of what the chip can run it does run."""
     return click.option(
@@ -146,6 +157,7 @@ def compile_options() -> Decorator:
             "by layer with error feedback, the default below 8 bits where there is data.",
         ),
         offload_option(),
+        state_option(),
         click.option(
             "--mode",
             metavar="passes|minimal|fast",

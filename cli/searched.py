@@ -44,6 +44,7 @@ def divide(arguments: SearchArguments) -> tuple[Bounding, Arguments]:
         "limit": arguments["limit"],
         "threads": arguments["threads"],
         "offload": arguments["offload"],
+        "states": arguments["states"],
     }
     given = [name for name, held in bounds.items() if held is not None and name != "metric"]
     if plain["bits"] != AUTO and given:

@@ -23,7 +23,7 @@ FILE_NAME = "lowbitc.toml"
 _SIDES = 2
 
 _TOP = frozenset(
-    {"bits", "target", "calib", "limit", "clip", "weights", "offload", "mode"}
+    {"bits", "target", "calib", "limit", "clip", "weights", "offload", "mode", "state"}
     | {"layer", "preprocess", "shape"}
 )
 _LAYER = frozenset({"match", "weights", "activations", "host"})
@@ -45,6 +45,7 @@ class Config:
     layers: tuple[LayerBits, ...] = ()
     preprocess: Preprocess | None = None
     shapes: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
 
     def bits_or(self, spelled: str | None, default: str) -> Bits:
         """Return the bits of the command line, else the file's, else the default's."""
@@ -94,6 +95,7 @@ class _Reader:
             layers=tuple(self.layer(t) for t in self.tables(table, "layer")),
             preprocess=self.preprocess(table.get("preprocess")),
             shapes=tuple(self.texts(table, "shape")),
+            states=tuple(self.texts(table, "state")),
         )
 
     def known(self, table: Mapping[str, object], keys: frozenset[str], where: str) -> None:

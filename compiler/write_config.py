@@ -40,8 +40,9 @@ def _top(config: Config) -> Iterator[str]:
         value: str | int | None = getattr(config, key)
         if value is not None:
             yield f"{key} = {_text(value) if isinstance(value, str) else value}"
-    if config.shapes:
-        yield f"shape = [{', '.join(_text(shape) for shape in config.shapes)}]"
+    for key, texts in (("shape", config.shapes), ("state", config.states)):
+        if texts:
+            yield f"{key} = [{', '.join(map(_text, texts))}]"
 
 
 def _preprocess(held: Preprocess) -> Iterator[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.diagnostics import Diagnostic
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.states import State
     from lowbitc.targets.container import Json
     from lowbitc.targets.program.program import Program
     from lowbitc.targets.spec import Target
@@ -45,6 +46,7 @@ def build_program(
     sample: Mapping[str, Array] | None = None,
     preprocess: Preprocess | None = None,
     mode: str = MODES[0],
+    states: tuple[State, ...] = (),
 ) -> Built:
     """Build the program of a partitioned graph for a target.
 
@@ -53,7 +55,7 @@ def build_program(
     Raises CompileError LB501 to LB503 where the graph does not fit the target.
     """
     placement = place(graph, target.mesh, mode)
-    origin = Origin(target.name, target.revision, options, _preprocess(preprocess))
+    origin = Origin(target.name, target.revision, options, _preprocess(preprocess), states)
     program = program_of(emit(graph, placement, origin))
     given = sample if sample is not None else _zeros(graph)
     try:

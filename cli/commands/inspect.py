@@ -51,6 +51,7 @@ def _summary(held: Program, size_bytes: int) -> dict[str, str]:
         "sha256": held.digest,
         **inputs,
         **outputs,
+        **{f"state {s.input}": f"{s.output} of the sample before" for s in held.states},
         "steps": ", ".join(
             f"{index}: {'chip' if step in held.launches else 'CPU'}"
             for index, step in enumerate(held.steps)

@@ -1,4 +1,4 @@
-"""Placement (LB5xx): what each code says, why, and what to do."""
+"""Placement and streams (LB5xx): what each code says, why, and what to do."""
 
 from __future__ import annotations
 
@@ -30,5 +30,20 @@ CODES: tuple[Code, ...] = (
         "A placement was asked for in a mode that does not exist.",
         "The modes are passes, minimal and fast.",
         "Use one of them with --mode, or as mode in lowbitc.toml.",
+    ),
+    Code(
+        "LB540",
+        "A state that cannot be fed",
+        "A --state is not spelled INPUT=OUTPUT, or names what the model has not, or two outputs "
+        "feed one input.",
+        "A streaming network hands its state on from sample to sample: an output becomes an input.",
+        "Look up the names with `lowbitc inspect`, and give each input one output.",
+    ),
+    Code(
+        "LB541",
+        "A state of another type",
+        "The output of a --state has another shape or element type than the input it feeds.",
+        "The value is handed on as it is.",
+        "Give the shapes that the model leaves open with --shape, or mend the model.",
     ),
 )

@@ -92,8 +92,10 @@ def rows_dataset(name: str, arrays: Mapping[str, Rows], specs: Sequence[InputSpe
     mismatch of names, shapes, types and lengths.
     """
     chosen: dict[str, Rows] = {}
+    specs = [spec for spec in specs if not spec.optional or spec.name in arrays]
+    alone = sum(not spec.optional for spec in specs) == 1
     for spec in specs:
-        key = spec.name if spec.name in arrays else _ALONE if len(specs) == 1 else ""
+        key = spec.name if spec.name in arrays else _ALONE if alone else ""
         if (key in arrays and key != _LABELS) or spec.name in arrays:
             chosen[spec.name] = arrays[key]
     if len(chosen) < len(specs):

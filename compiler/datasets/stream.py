@@ -19,11 +19,15 @@ _SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """An input of the model: its shape for one sample (first dimension 1 where that is a batch)."""
+    """An input of the model: its shape for one sample (first dimension 1 where that is a batch).
+
+    A data set may lack what is ``optional``.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    optional: bool = False
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

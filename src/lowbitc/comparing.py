@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.bounds import measured
-from lowbitc.compilation import input_specs, silent
-from lowbitc.compiler.datasets.opening import open_dataset
+from lowbitc.compilation import open_stream, silent
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.execute_fractions import to_fractions
 from lowbitc.compiler.ir import quantized as q
@@ -192,7 +191,7 @@ def compare(  # noqa: PLR0913 - one argument a setting
     held = load(program) if isinstance(program, (str, Path)) else program
     match = match_program(held, model)
     run = _Run(match, threads, parse_metrics(metrics))
-    dataset = open_dataset(data, input_specs(match.graph), preprocess_of(held))
+    dataset = open_stream(match.graph, data, preprocess_of(held), held.states)
     wanted = len(dataset) if limit is None else min(limit, len(dataset))
     done = 0
     for batch in _first(dataset.batches(run.batch), wanted):

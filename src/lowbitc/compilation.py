@@ -14,8 +14,10 @@ from lowbitc.assigning import assigning
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.datasets.stream import InputSpec
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
+from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.frontend import import_model
 from lowbitc.compiler.manager import PassManager
+from lowbitc.compiler.states import CarriedDataset, without_states, wrong_states
 from lowbitc.options import FEEDBACK, Options, settle
 from lowbitc.passes.absorb_shifts import AbsorbShifts
 from lowbitc.passes.bin_weights import BinWeights
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
     import onnx
 
     from lowbitc.compiler.datasets.opening import DataSource
+    from lowbitc.compiler.datasets.preprocess import Preprocess
     from lowbitc.compiler.datasets.stream import Dataset
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.manager import Hook, Pass
+    from lowbitc.compiler.states import State
     from lowbitc.targets.program.program import Program
     from lowbitc.targets.spec import Target
 
@@ -96,6 +100,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
     limit: int | None = None,
     threads: int = 0,
     offload: str | None = None,
+    states: Sequence[str] = (),
 ) -> Program:
     """Compile a float ONNX model to a program.
 
@@ -118,6 +123,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
         limit=limit,
         threads=threads,
         offload=offload,
+        states=states,
     )
     return compile_with(path or model, options).program
 
@@ -140,10 +146,11 @@ def compile_with(
     found = list(imported.diagnostics)
     raise_errors(found)
     graph = imported.graph
+    raise_errors(_wrong_states(graph, options))
     dataset = sample = None
     given = is_quantized(ReadQuantizers().run(graph).graph)
     if options.calib is not None:
-        dataset = open_dataset(options.calib, input_specs(graph), options.preprocess)
+        dataset = open_stream(graph, options.calib, options.preprocess, options.states)
         sample = next(samples_of(graph, dataset, 1))
     elif given:
         pass
@@ -168,7 +175,15 @@ def compile_with(
     report("place", 0, 0)
     found += result.diagnostics
     spelled = options_text(options) | ({} if training is None else {"training": training.spelled})
-    built = build_program(result.graph, target, spelled, sample, options.preprocess, options.mode)
+    built = build_program(
+        result.graph,
+        target,
+        spelled,
+        sample,
+        options.preprocess,
+        options.mode,
+        options.states,
+    )
     found += built.diagnostics
     return Compilation(built.program, result.graph, tuple(found))
 
@@ -250,6 +265,30 @@ def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
     return tuple(
         InputSpec(name, graph.shape(name), graph.tensor(name).element.name) for name in graph.inputs
     )
+
+
+def open_stream(
+    graph: Graph, source: DataSource, preprocess: Preprocess | None, states: tuple[State, ...]
+) -> Dataset:
+    """Open data for a float network; states are what it makes on its way through them."""
+    specs = input_specs(graph)
+    dataset = open_dataset(source, without_states(specs, states), preprocess)
+    if not states:
+        return dataset
+    session = FloatSession(graph, threads=1)
+
+    def run(sample: Mapping[str, Array]) -> dict[str, Array]:
+        return session.arrays({k: v.reshape(graph.shape(k)) for k, v in sample.items()})
+
+    return CarriedDataset(dataset, states, specs, run)
+
+
+def _wrong_states(graph: Graph, options: Options) -> Iterator[Diagnostic]:
+    sides = [
+        {v: (graph.shape(v), graph.tensor(v).element.name) for v in values}
+        for values in (graph.inputs, graph.outputs)
+    ]
+    yield from wrong_states(options.states, *sides)
 
 
 def samples_of(graph: Graph, dataset: Dataset, count: int) -> Iterator[dict[str, Array]]:

@@ -25,6 +25,7 @@ from lowbitc.compiler.frontend import import_model
 from lowbitc.compiler.metrics.metric import Scored, matrix
 from lowbitc.compiler.metrics.naming import default_metrics, parse_metrics
 from lowbitc.compiler.metrics.tally import Tally, merged, tally
+from lowbitc.compiler.states import Carry, without_states
 from lowbitc.input_ranges import InputRange, input_ranges, seen
 from lowbitc.targets.engines.events import Counts
 from lowbitc.targets.engines.simulator import Simulator
@@ -117,7 +118,7 @@ def plan(work: Work, program: Program | None = None) -> Plan:
     """
     held = load_program(work.program) if program is None else program
     specs = [InputSpec(p.name, p.shape or (), p.element) for p in held.inputs]
-    dataset = open_dataset(work.data, specs, preprocess_of(held))
+    dataset = open_dataset(work.data, without_states(specs, held.states), preprocess_of(held))
     return Plan(held, dataset, parse_metrics(work.metrics), _group_size(specs))
 
 
@@ -131,7 +132,9 @@ class Evaluator:
         self._work = work
         self._simulator = Simulator(held.program, work.engine, threads=work.threads)
         self._float = None if work.reference is None else _Reference(held.program, work)
-        self._ranges = input_ranges(held.program)
+        fed = {state.input for state in held.program.states}
+        ranges = input_ranges(held.program)
+        self._ranges = {name: held for name, held in ranges.items() if name not in fed}
 
     def run(self, start: int, stop: int) -> Part:
         """Measure samples from ``start``, a whole number of groups, up to ``stop``."""
@@ -191,19 +194,25 @@ class _Reference:
                 ]
             )
         self._session = FloatSession(self.graph, threads=work.threads, fast=True)
+        self._carry = Carry(program.states, input_specs(self.graph))
+
+    def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        shapes = {name: self.graph.shape(name) for name in inputs}
+        return self._session.arrays(
+            {
+                name: np.reshape(array, (-1, *shapes[name][1:])) if shapes[name] else array
+                for name, array in inputs.items()
+            }
+        )
 
     def outputs(self, batch: Batch, like: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs [n, …], in the shapes of the program's."""
         runs: list[Mapping[str, Array]] = []
-        for first in range(0, batch.size, _FLOAT_BATCH):
-            part = batch.behind(first).first(_FLOAT_BATCH)
-            feeds = {
-                name: np.reshape(array, (-1, *self.graph.shape(name)[1:]))
-                if self.graph.shape(name)
-                else array
-                for name, array in part.inputs.items()
-            }
-            runs.append(self._session.arrays(feeds))
+        if self._carry.states:
+            runs += self._carry.run(batch.inputs, self._run)
+        else:
+            for first in range(0, batch.size, _FLOAT_BATCH):
+                runs.append(self._run(batch.behind(first).first(_FLOAT_BATCH).inputs))
         found = {name: np.concatenate([run[name] for run in runs]) for name in like}
         for name, array in found.items():
             if array.size != like[name].size:

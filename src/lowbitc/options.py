@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.config import FILE_NAME, Config, read_config
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
+from lowbitc.compiler.states import State, parse_states
 from lowbitc.passes import bin_weights
 from lowbitc.passes.plan_levels import CLIP_METHODS
 from lowbitc.targets.placement.mesh import MODES
@@ -48,6 +49,7 @@ class Options:
     limit: int
     threads: int
     offload: str = PAYING
+    states: tuple[State, ...] = ()
 
 
 def settle(  # noqa: PLR0913 - one a setting
@@ -65,6 +67,7 @@ def settle(  # noqa: PLR0913 - one a setting
     threads: int = 0,
     search: bool = False,
     offload: str | None = None,
+    states: Sequence[str] = (),
 ) -> Options:
     """Take arguments first, then ``lowbitc.toml``, then defaults.
 
@@ -122,6 +125,7 @@ def settle(  # noqa: PLR0913 - one a setting
         limit=limit or held.limit or DEFAULT_LIMIT,
         threads=threads,
         offload=chosen_offload,
+        states=parse_states(states or held.states),
     )
 
 

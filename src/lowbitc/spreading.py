@@ -62,6 +62,9 @@ def evaluate(
     """
     planned = plan(work, program)
     wanted = planned.samples if limit is None else min(limit, planned.samples)
+    if planned.program.states:
+        # Each sample needs the one before.
+        spread = HERE
     if spread.dask:
         parts = _on_dask(work, planned, wanted, spread.dask)
     elif spread.jobs > 1:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compilation import Compilation, compile_with, input_specs, silent
-from lowbitc.compiler.datasets.opening import open_dataset
+from lowbitc.compilation import Compilation, compile_with, open_stream, silent
 from lowbitc.compiler.datasets.stream import Batch, InputSpec
 from lowbitc.compiler.diagnostics import CompileError, error
 from lowbitc.compiler.execute import FloatSession
@@ -108,8 +107,7 @@ class Trials:
         self.model = model
         self.report = report
         self.graph = import_model(model, shapes=options.shapes).graph
-        specs = input_specs(self.graph)
-        self.calib = open_dataset(options.calib, specs, options.preprocess)
+        self.calib = open_stream(self.graph, options.calib, options.preprocess, options.states)
         count = min(len(self.calib), options.limit)
         if data is None:
             self._apart = max(count // 4, _FEWEST_APART)
@@ -117,7 +115,11 @@ class Trials:
             if count < 1:
                 raise CompileError([_too_few(len(self.calib))])
         self.options = dataclasses.replace(options, limit=count)
-        self.data = None if data is None else open_dataset(data, specs, options.preprocess)
+        self.data = (
+            None
+            if data is None
+            else open_stream(self.graph, data, options.preprocess, options.states)
+        )
         self.metric = parse_metric(metric)
         self.labelled = False
         self.wanted: list[dict[str, Array]] = []

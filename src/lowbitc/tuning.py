@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compilation import Compilation, Retraining, compile_with, input_specs, silent
-from lowbitc.compiler.datasets.opening import open_dataset
+from lowbitc.compilation import (
+    Compilation,
+    Retraining,
+    compile_with,
+    input_specs,
+    open_stream,
+    silent,
+)
 from lowbitc.compiler.diagnostics import CompileError, error, raise_errors
 from lowbitc.compiler.frontend import import_model
 from lowbitc.options import settle
@@ -172,8 +178,10 @@ def _read_examples(model: Path, data: DataSource, options: Options) -> Examples:
     """Read all examples into memory."""
     from lowbitc.training.loop import Examples  # noqa: PLC0415
 
-    specs = input_specs(import_model(model, shapes=options.shapes).graph)
-    batches = tuple(open_dataset(data, specs, options.preprocess).batches(_READ_AT_ONCE))
+    graph = import_model(model, shapes=options.shapes).graph
+    specs = input_specs(graph)
+    dataset = open_stream(graph, data, options.preprocess, options.states)
+    batches = tuple(dataset.batches(_READ_AT_ONCE))
     inputs = {
         spec.name: np.concatenate([batch.inputs[spec.name] for batch in batches]) for spec in specs
     }

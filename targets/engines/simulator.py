@@ -16,6 +16,7 @@ from lowbitc.compiler.datasets.stream import (
 )
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error, raise_errors
 from lowbitc.compiler.onnx_session import OnnxSession
+from lowbitc.compiler.states import Carry, without_states
 from lowbitc.targets.engines.registry import DEFAULT_ENGINE, engine_maker
 from lowbitc.targets.engines.samples import Samples, uneven
 from lowbitc.targets.program.program import HostStep, Launch
@@ -65,6 +66,7 @@ class Simulator:
             else OnnxSession(step.model, threads=threads)
             for step in program.steps
         )
+        self._carry = Carry(program.states, _specs(program))
         self.batch = _batch_size(program, _LEVEL_BYTES.get(engine, 1))
         self.seconds = 0.0
         """What all steps took so far on this computer."""
@@ -85,7 +87,14 @@ class Simulator:
         layer are added to them. Raises CompileError with all that is wrong with the arrays (LB720
         to LB724, LB741), LB192 where ONNX Runtime fails, LB742 and LB743 where a piece on the CPU
         gives other shapes than it should.
+
+        Where the program has states and none is among the inputs, samples run one after the
+        other, and states live on from call to call, until ``reset`` or, where the inputs hold
+        ``sequence`` [n], until its number changes.
         """
+        states = self.program.states
+        if states and not any(state.input in inputs for state in states):
+            return self._run_stream(inputs, counts, observe)
         count, arrays = self._checked(inputs)
         runs: list[dict[str, Array]] = []
         for start in range(0, count, self.batch):
@@ -95,12 +104,32 @@ class Simulator:
         names = [port.name for port in self.program.outputs]
         return {name: _concatenated(name, [run[name] for run in runs]) for name in names}
 
+    def reset(self) -> None:
+        """Begin a sequence: states are zeros again."""
+        self._carry.reset()
+
+    def _run_stream(
+        self, inputs: Mapping[str, Array], counts: Counts | None, observe: Observer | None
+    ) -> dict[str, Array]:
+        def run(sample: Mapping[str, Array]) -> dict[str, Array]:
+            return self.run(sample, counts=counts, observe=observe)
+
+        specs = without_states(_specs(self.program), self.program.states)
+        if any(spec.name not in inputs for spec in specs if not spec.optional):
+            raise CompileError([missing_inputs(_WHERE, specs, list(inputs))])
+        arrays = {name: np.asarray(array) for name, array in inputs.items()}
+        runs = list(self._carry.run(arrays, run))
+        names = [port.name for port in self.program.outputs]
+        return {
+            name: _concatenated(name, [np.asarray(found[name]) for found in runs]) for name in names
+        }
+
     # --- inputs ----------------------------------------------------------------------------------
 
     def _checked(self, inputs: Mapping[str, Array]) -> tuple[int, dict[str, Array]]:
         """Return the number of samples, and the arrays in the model's element types."""
         ports = self.program.inputs
-        specs = [InputSpec(p.name, p.shape or (), p.element) for p in ports]
+        specs = _specs(self.program)
         found: list[Diagnostic] = []
         if any(spec.name not in inputs for spec in specs):
             found.append(missing_inputs(_WHERE, specs, list(inputs)))
@@ -188,6 +217,10 @@ class Simulator:
             )
             raise CompileError([problem])
         return array
+
+
+def _specs(program: Program) -> tuple[InputSpec, ...]:
+    return tuple(InputSpec(p.name, p.shape or (), p.element) for p in program.inputs)
 
 
 def _no_samples(name: str) -> Diagnostic:

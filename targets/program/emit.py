@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from lowbitc.compiler.elements import Array, LevelType
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.compiler.states import State
     from lowbitc.targets.container import Json
     from lowbitc.targets.placement.layer import Layer
     from lowbitc.targets.placement.model import NeuralProcessor, Placement
@@ -49,13 +50,15 @@ _TOOL = "lowbitc"
 class Origin:
     """What a program is made for and from: stored in its manifest as it is.
 
-    ``options`` is what the compiler was asked for, ``preprocess`` how images become inputs.
+    ``options`` is what the compiler was asked for, ``preprocess`` how images become inputs,
+    ``states`` which outputs feed inputs of the next sample.
     """
 
     target: str
     target_revision: str
     options: Mapping[str, Json]
     preprocess: Mapping[str, Json] | None = None
+    states: tuple[State, ...] = ()
 
 
 def emit(graph: Graph, placement: Placement, origin: Origin) -> Container:
@@ -71,6 +74,7 @@ def emit(graph: Graph, placement: Placement, origin: Origin) -> Container:
         passes=placement.passes,
         options=origin.options,
         preprocess=origin.preprocess,
+        states=origin.states,
     )
     sections = [*_images(graph, placement), *_constants(graph, steps)]
     sections += [

@@ -8,6 +8,7 @@ import numpy as np
 
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error, raise_errors
 from lowbitc.compiler.ir.quantized import DEVICE_OPS
+from lowbitc.compiler.states import State, wrong_states
 from lowbitc.targets.container import SectionType, decode_arrays, read_container
 from lowbitc.targets.placement.model import EXTERNAL, Placement
 from lowbitc.targets.program.codec import CodecError, decode
@@ -118,6 +119,7 @@ class _Loader:
             preprocess=cast("Mapping[str, Json] | None", manifest.preprocess),
             container=self.container,
             gains=self._gains(),
+            states=self._states(),
         )
 
     # --- sections --------------------------------------------------------------------------------
@@ -125,6 +127,15 @@ class _Loader:
     def _arrays(self, number: int) -> Mapping[str, Array]:
         section = self.container.find(SectionType.CONSTANTS, number)
         return {} if section is None else decode_arrays(section.data)
+
+    def _states(self) -> tuple[State, ...]:
+        sides = [
+            {port.name: (port.shape, port.element) for port in ports}
+            for ports in (self.manifest.inputs, self.manifest.outputs)
+        ]
+        wrong = list(wrong_states(self.manifest.states, *sides))
+        raise_errors(refuse("LB619", problem.message, problem.found) for problem in wrong)
+        return self.manifest.states
 
     def _gains(self) -> Mapping[str, Array]:
         """Return the gains; a value without any is the user's tensor as it is."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.diagnostics import Source
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.compiler.states import State
     from lowbitc.targets.container import Container, Json
     from lowbitc.targets.placement.model import Placement
 
@@ -100,7 +101,7 @@ class Program:
     ``options`` is what the compiler was asked for; ``preprocess`` how images become inputs.
     ``constants`` are outputs and inputs of launches that depend on no input. ``gains`` are, by the
     user's tensor, what its channels (axis 1) are multiplied by in the program; no engine reads
-    them.
+    them. ``states`` are inputs that outputs of the sample before feed.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Program:
     preprocess: Mapping[str, Json] | None
     container: Container
     gains: Mapping[str, Array] = field(default_factory=dict[str, "Array"])
+    states: tuple[State, ...] = ()
 
     @property
     def manifest(self) -> Mapping[str, Json]:

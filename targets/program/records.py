@@ -11,6 +11,7 @@ from collections.abc import Mapping  # noqa: TC003 - the codec reads annotations
 from dataclasses import dataclass
 
 from lowbitc.compiler.ir.node import Node  # noqa: TC001 - as above
+from lowbitc.compiler.states import State  # noqa: TC001 - the codec reads annotations at run time
 from lowbitc.targets.placement.model import Pass  # noqa: TC001 - as above
 from lowbitc.targets.program.program import HostNode, Port  # noqa: TC001 - as above
 
@@ -86,3 +87,4 @@ class ManifestRecord:
     passes: tuple[Pass, ...]
     options: Mapping[str, object]
     preprocess: Mapping[str, object] | None = None
+    states: tuple[State, ...] = ()

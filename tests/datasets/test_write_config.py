@@ -35,6 +35,7 @@ FULL = Config(
     ),
     preprocess=Preprocess((8, 9), "nhwc", "bgr", (1.5, 1e-30, 1e22), (0.1,), 10),
     shapes=("x=N,3,8,8", "y=4"),
+    states=("h=hn",),
 )
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 WIDTH = st.none() | st.sampled_from(WIDTHS)
