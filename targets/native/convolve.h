@@ -299,10 +299,17 @@ static inline int line_width(const Value *in, const Value *out, const Window *w)
     return imax((out->w - 1) * w->sw + (w->kw - 1) * w->dw + 1, in->w + w->left);
 }
 
+/* A line holds one pixel or pair of 16 channels every so many pixels: all that its taps may read. */
+static inline int line_lanes(const Op *op) { return op->taps.narrow ? TILE_N : 2 * TILE_N; }
+static inline int line_step(const Op *op) { return op->taps.narrow || op->win.sw % 2 ? 1 : 2; }
+static inline ptrdiff_t line_size(const Value *in, const Value *out, const Op *op) {
+    return (ptrdiff_t)((line_width(in, out, &op->win) + line_step(op) - 1) / line_step(op)) * line_lanes(op);
+}
+
 static int depthwise_block_limit(const Plan *plan, const Op *op) {
     const Value *in = &plan->values[op->in], *out = &plan->values[op->out];
     const Window *w = &op->win;
-    const int lines = LINE_BYTES / (line_width(in, out, w) * TILE_N * 2);
+    const int lines = (int)(LINE_BYTES / (line_size(in, out, op) * 2));
     return imax(1, imin(out->h, (lines - (w->kh - 1) * w->dh - 1) / w->sh + 1));
 }
 
@@ -318,26 +325,30 @@ static void depthwise_task(void *context, int task, int thread) {
     const int y0 = first * win->sh - win->top, lines = (last - 1 - first) * win->sh + (win->kh - 1) * win->dh + 1;
     const int right = imin(in->w, width - win->left);
     int32_t *acc = (int32_t *)(void *)thread_scratch(j, thread);
-    int16_t *scratch = (int16_t *)(void *)(acc + (out->w + 2) * TILE_N);
+    /* One line as it is, then those that the taps read. */
+    int16_t *single = (int16_t *)(void *)(acc + (out->w + 2) * TILE_N);
+    int16_t *scratch = single + (width + win->dw + 1) * TILE_N;
+    const ptrdiff_t size = line_size(in, out, op);
     Depthwise taps = op->taps;
+    memset(single, 0, (size_t)(scratch - single) * sizeof *single);
     for (int q = part_start(op->panels, j->split, task % j->split); q < end; q++) {
         const Panel p = {0, q * TILE_N, imin(TILE_N, out->c - q * TILE_N), TILE_N};
         for (int i = 0; i < lines; i++) {
-            int16_t *line = scratch + (ptrdiff_t)i * width * TILE_N;
+            int16_t *line = scratch + i * size;
             if (y0 + i < 0 || y0 + i >= in->h) {
-                memset(line, 0, (size_t)width * TILE_N * sizeof *line);
+                memset(line, 0, (size_t)size * sizeof *line);
                 continue;
             }
-            memset(line, 0, (size_t)win->left * TILE_N * sizeof *line);
-            memset(line + (win->left + right) * TILE_N, 0, (size_t)(width - win->left - right) * TILE_N * sizeof *line);
             const uint8_t *data = value_data(j, op->in) + image * in->bytes + p.channel;
             data += (ptrdiff_t)(y0 + i) * in->w * in->c;
-            k->widen(line + win->left * TILE_N, TILE_N, data, in->c, right, TILE_N, in->is_signed);
+            k->widen(single + win->left * TILE_N, TILE_N, data, in->c, right, TILE_N, in->is_signed);
+            if (taps.narrow) memcpy(line, single, (size_t)size * sizeof *line);
+            else k->pair(line, single, win->dw, line_step(op), (int)(size / line_lanes(op)));
         }
         taps.weights = (const int16_t *)(const void *)((const char *)op->weights + q * op->panel_bytes);
         for (int row = first; row < last; row++) {
-            const int16_t *line = scratch + (ptrdiff_t)(row - first) * win->sh * width * TILE_N;
-            const ptrdiff_t pixel = ((ptrdiff_t)image * out->h + row) * out->w, step = win->sw * TILE_N;
+            const int16_t *line = scratch + (row - first) * win->sh * size;
+            const ptrdiff_t pixel = ((ptrdiff_t)image * out->h + row) * out->w, step = win->sw / line_step(op) * line_lanes(op);
             uint8_t *to = panel_out(j, p, pixel);
             if (p.n == TILE_N && !op->stage.raw &&
                 k->depthwise_levels(&taps, &op->stage, op->panel_form[q], p.channel, line, step, out->w, to, out->c)) {

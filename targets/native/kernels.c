@@ -53,7 +53,9 @@ static ptrdiff_t op_scratch(const Plan *plan, const Op *op) {
     case ALGO_GEMM8: return tile + gemm_block_limit(plan, op) * packed_stride(op);
     case ALGO_DEPTHWISE: {
         const ptrdiff_t lines = (depthwise_block_limit(plan, op) - 1) * op->win.sh + (op->win.kh - 1) * op->win.dh + 1;
-        return (out->w + 4) * TILE_N * (ptrdiff_t)sizeof(int32_t) + lines * line_width(in, out, &op->win) * TILE_N * 2;
+        const ptrdiff_t width = line_width(in, out, &op->win);
+        return (out->w + 4) * TILE_N * (ptrdiff_t)sizeof(int32_t) + (width + op->win.dw + 1) * TILE_N * 2 +
+               lines * line_size(in, out, op) * 2;
     }
     default: {
         const int m = wino_size(op), positions = (m + 2) * (m + 2);

@@ -30,14 +30,14 @@ static void pack_gemm8(int8_t *to, int32_t *init, const int8_t *w, int depth, Pa
     }
 }
 
-/* Panel q of a depthwise layer: lanes of a pair in the order unpacklo, unpackhi leaves them. */
-static void pack_depthwise(int16_t *to, const int8_t *w, int taps, Panel p, int narrow) {
+static void pack_depthwise(int16_t *to, const int8_t *w, const Window *win, Panel p, int narrow) {
+    const int pairs = (win->kw + 1) / 2;
     for (int n = 0; n < p.n; n++)
-        for (int t = 0; t < taps; t++) {
-            const int8_t x = w[(ptrdiff_t)(p.channel + n) * taps + t];
-            const int lane = (n & 3) | (n & 4) << 1 | (n & 8) >> 1;
+        for (int t = 0; t < win->kh * win->kw; t++) {
+            const int8_t x = w[(ptrdiff_t)(p.channel + n) * win->kh * win->kw + t];
+            const int ky = t / win->kw, kx = t % win->kw;
             if (narrow) to[t * TILE_N + n] = x;
-            else to[t / 2 * 32 + 2 * lane + t % 2] = x;
+            else to[(ky * pairs + kx / 2) * 2 * TILE_N + 2 * pair_lane(n) + kx % 2] = x;
         }
 }
 
@@ -70,7 +70,7 @@ static ptrdiff_t panel_size(const Op *op, int channels) {
     switch (op->algo) {
     case ALGO_GEMM16: return (op->depth + 1) / 2 * (ptrdiff_t)64;
     case ALGO_GEMM8: return (op->depth + 3) / 4 * (ptrdiff_t)64;
-    case ALGO_DEPTHWISE: return op->taps.narrow ? op->taps.taps * (ptrdiff_t)32 : (op->taps.taps + 1) / 2 * (ptrdiff_t)64;
+    case ALGO_DEPTHWISE: return op->taps.steps * (ptrdiff_t)(op->taps.narrow ? 32 : 64);
     default: return (m + 2) * (m + 2) * (ptrdiff_t)((channels + 1) / 2) * 64;
     }
 }
@@ -91,7 +91,7 @@ static int pack_weights(const Plan *plan, Op *op, const int8_t *w) {
         switch (op->algo) {
         case ALGO_GEMM16: pack_gemm16(to, w, op->depth, p); break;
         case ALGO_GEMM8: pack_gemm8(to, op->init + q * TILE_N, w, op->depth, p, in->is_signed); break;
-        case ALGO_DEPTHWISE: pack_depthwise(to, w, op->taps.taps, p, op->taps.narrow); break;
+        case ALGO_DEPTHWISE: pack_depthwise(to, w, &op->win, p, op->taps.narrow); break;
         default: pack_wino(to, w, channels, wino_size(op), p);
         }
     }

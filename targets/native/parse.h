@@ -134,9 +134,11 @@ static int parse_conv(const Plan *plan, Op *op, const int64_t *n, PyObject *arra
         op->panels = (out->c + TILE_N - 1) / TILE_N;
         int32_t *offsets = op_alloc(op, MAX_TAPS * (ptrdiff_t)sizeof *offsets);
         if (!offsets) return PyErr_NoMemory(), -1;
-        for (int t = 0; t < w->kh * w->kw; t++)
-            offsets[t] = (t / w->kw * w->dh * line_width(in, out, w) + t % w->kw * w->dw) * TILE_N;
-        op->taps = (Depthwise){.offsets = offsets, .taps = w->kh * w->kw, .narrow = (int)n[I_NARROW]};
+        const int narrow = n[I_NARROW] != 0, every = narrow ? 1 : 2, across = (w->kw + every - 1) / every;
+        op->taps = (Depthwise){.offsets = offsets, .steps = w->kh * across, .narrow = narrow};
+        for (int t = 0; t < op->taps.steps; t++)
+            offsets[t] = (int32_t)(t / across * w->dh * line_size(in, out, op)) +
+                         t % across * every * w->dw / line_step(op) * every * TILE_N;
     } else if (op->algo == ALGO_WINO2 || op->algo == ALGO_WINO4) {
         if (!plan->path->wino_in[0] || op->groups != 1 || w->kh != 3 || w->kw != 3 || w->sh != 1 || w->sw != 1 ||
             w->dh != 1 || w->dw != 1)

@@ -43,12 +43,16 @@ typedef struct {
     const uint8_t *table;
 } Add;
 
-/* A depthwise tile: `taps` offsets into padded int16 lines of 16 channels. */
+/* A depthwise tile: `steps` offsets into padded lines of 16 channels. Lines hold a tap a pixel when
+ * narrow (int16 sums are proved to fit), else each pixel with the one a tap to its right. */
 typedef struct {
-    const int16_t *weights;                   /* [ceil(taps / 2)][32] pairs, or [taps][16] when narrow */
+    const int16_t *weights;                   /* [steps][32] pairs, or [steps][16] when narrow */
     const int32_t *offsets;                   /* elements from the first tap */
-    int taps, narrow;                         /* narrow: sums proved to fit int16 */
+    int steps, narrow;
 } Depthwise;
+
+/* Where channel j of a pair of pixels lies: the order that unpacklo and unpackhi leave. */
+static inline int pair_lane(int j) { return (j & 3) | (j & 4) << 1 | (j & 8) >> 1; }
 
 typedef struct {
     const char *name;
@@ -73,6 +77,8 @@ typedef struct {
     void (*widen)(int16_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n, int is_signed);
     /* Rows of in ^ mask, with the same overrun */
     void (*flip)(uint8_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi, int rows, int n, uint8_t mask);
+    /* out[i][pair_lane(j)] = in[i * step][j], in[i * step + apart][j], i < n, of lines of 16 channels */
+    void (*pair)(int16_t *out, const int16_t *in, ptrdiff_t apart, int step, int n);
     void (*depthwise)(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, int32_t *acc);
     /* depthwise and a float form in one go; returns the rows done: all, or 0 where this path cannot */
     int (*depthwise_levels)(const Depthwise *d, const Stage *s, int form, int channel, const int16_t *lines,

@@ -473,7 +473,7 @@ static const Path avx2_path = {
     .name = "avx2", .mr = 6, .fast = 1,
     .gemm16 = avx2_gemm16, .gemm8 = avx2_gemm8, .stage = avx2_stage, .add = avx2_add,
     .levels16 = avx2_levels16, .levels8 = avx2_levels8, .widen = avx2_widen, .flip = avx2_flip,
-    .depthwise = avx2_depthwise, .depthwise_levels = avx2_depthwise_levels,
+    .pair = avx2_pair, .depthwise = avx2_depthwise, .depthwise_levels = avx2_depthwise_levels,
     .maximum = avx2_maximum,
     .sum = avx2_sum, .quantize = avx2_quantize, .lookup = generic_lookup, .nonzero = avx2_nonzero, .wino_in = {avx2_wino_in2, avx2_wino_in4},
     .wino_out = {avx2_wino_out2, avx2_wino_out4},

@@ -13,6 +13,14 @@
 
 #define DW_ROWS 4
 
+AVX2 static void avx2_pair(int16_t *out, const int16_t *in, ptrdiff_t apart, int step, int n) {
+    for (int i = 0; i < n; i++, in += step * TILE_N, out += 2 * TILE_N) {
+        const __m256i x = LOAD(in), y = LOAD(in + apart * TILE_N);
+        STORE(out, _mm256_unpacklo_epi16(x, y));
+        STORE(out + TILE_N, _mm256_unpackhi_epi16(x, y));
+    }
+}
+
 /* Sums of `rows` pixels. Wide: low[r] has channels 0-3 and 8-11, high[r] 4-7 and 12-15, as unpacking
  * leaves them. Narrow: low[r] has all 16 as int16. */
 AVX2_INLINE void depthwise_sums(const Depthwise *d, const int16_t *lines, ptrdiff_t step, const int rows,
@@ -20,7 +28,7 @@ AVX2_INLINE void depthwise_sums(const Depthwise *d, const int16_t *lines, ptrdif
     const int16_t *w = d->weights;
     for (int r = 0; r < rows; r++) low[r] = high[r] = _mm256_setzero_si256();
     if (narrow) {
-        for (int t = 0; t < d->taps; t++, w += 16) {
+        for (int t = 0; t < d->steps; t++, w += 16) {
             const __m256i w0 = LOAD(w);
             const int16_t *p = lines + d->offsets[t];
             for (int r = 0; r < rows; r++)
@@ -28,15 +36,12 @@ AVX2_INLINE void depthwise_sums(const Depthwise *d, const int16_t *lines, ptrdif
         }
         return;
     }
-    for (int t = 0; t < d->taps; t += 2, w += 32) {
+    for (int t = 0; t < d->steps; t++, w += 32) {
         const __m256i w0 = LOAD(w), w1 = LOAD(w + 16);
         const int16_t *p = lines + d->offsets[t];
-        const int16_t *q = lines + d->offsets[t + 1 < d->taps ? t + 1 : t];
         for (int r = 0; r < rows; r++) {
-            __m256i x = LOAD(p + r * step), y = LOAD(q + r * step);
-            __asm__("" : "+x"(x), "+x"(y)); /* loaded once, not once an unpack */
-            low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(_mm256_unpacklo_epi16(x, y), w0));
-            high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(_mm256_unpackhi_epi16(x, y), w1));
+            low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(LOAD(p + r * step), w0));
+            high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(LOAD(p + r * step + 16), w1));
         }
     }
 }
@@ -85,6 +90,15 @@ AVX2_INLINE FloatStage load_split_stage(const Stage *s, int channel) {
                         {load_split(s->limit + channel), load_split(s->limit + channel + 4)}};
 }
 
+/* Levels of n pixels by the definition; summed again, so that the fast way need not keep its sums. */
+AVX2 static __attribute__((noinline)) void depthwise_exact(const Depthwise *d, const Stage *s, int channel,
+                                                           const int16_t *lines, ptrdiff_t step, int n, uint8_t *out,
+                                                           ptrdiff_t ldo) {
+    int32_t acc[DW_ROWS * TILE_N];
+    avx2_depthwise(d, lines, step, n, acc);
+    avx2_stage(s, FORM_EXACT, channel, TILE_N, acc, n, out, ldo);
+}
+
 /* Levels of n pixels, an even number. */
 AVX2_INLINE void depthwise_tile(const Depthwise *d, const Stage *s, const FloatStage *f, const int form,
                                 const int narrow, const int is_signed, int channel, const int16_t *lines,
@@ -99,9 +113,7 @@ AVX2_INLINE void depthwise_tile(const Depthwise *d, const Stage *s, const FloatS
         if (narrow) words[i] = _mm256_permute4x64_epi64(words[i], 0xd8);
     }
     if (form == FORM_CHECKED && too_far(f, far)) {
-        int32_t acc[DW_ROWS * TILE_N];
-        depthwise_store(n, narrow, low, high, acc);
-        avx2_stage(s, FORM_EXACT, channel, TILE_N, acc, n, out, ldo);
+        depthwise_exact(d, s, channel, lines, step, n, out, ldo);
         return;
     }
     const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));

@@ -87,16 +87,23 @@ static void generic_flip(uint8_t *out, ptrdiff_t ldo, const uint8_t *in, ptrdiff
         for (int i = 0; i < n; i++) out[r * ldo + i] = in[r * ldi + i] ^ mask;
 }
 
+static void generic_pair(int16_t *out, const int16_t *in, ptrdiff_t apart, int step, int n) {
+    for (int i = 0; i < n; i++, in += step * TILE_N, out += 2 * TILE_N)
+        for (int j = 0; j < TILE_N; j++) {
+            out[2 * pair_lane(j)] = in[j];
+            out[2 * pair_lane(j) + 1] = in[apart * TILE_N + j];
+        }
+}
+
 static void generic_depthwise(const Depthwise *d, const int16_t *lines, ptrdiff_t step, int rows, int32_t *acc) {
     for (int r = 0; r < rows; r++) {
         int32_t sum[TILE_N] = {0};
-        for (int t = 0; t < d->taps; t++) {
+        for (int t = 0; t < d->steps; t++) {
             const int16_t *p = lines + r * step + d->offsets[t];
-            const int16_t *w = d->weights + (d->narrow ? t * 16 : t / 2 * 32 + (t & 1));
-            /* Wide weights are stored as pairs in the channel order 0-3, 8-11, 4-7, 12-15. */
+            const int16_t *w = d->weights + t * (d->narrow ? TILE_N : 2 * TILE_N);
             for (int j = 0; j < TILE_N; j++) {
-                const int lane = (j & 3) | (j & 4) << 1 | (j & 8) >> 1;
-                sum[j] += p[j] * w[d->narrow ? j : 2 * lane];
+                const int i = 2 * pair_lane(j);
+                sum[j] += d->narrow ? p[j] * w[j] : p[i] * w[i] + p[i + 1] * w[i + 1];
             }
         }
         memcpy(acc + r * TILE_N, sum, sizeof sum);
@@ -142,7 +149,7 @@ static const Path generic_path = {
     .name = "generic", .mr = 6, .fast = 0,
     .gemm16 = generic_gemm16, .gemm8 = generic_gemm8, .stage = generic_stage, .add = generic_add,
     .levels16 = generic_levels16, .levels8 = generic_levels8, .widen = generic_widen, .flip = generic_flip,
-    .depthwise = generic_depthwise, .depthwise_levels = generic_depthwise_levels,
+    .pair = generic_pair, .depthwise = generic_depthwise, .depthwise_levels = generic_depthwise_levels,
     .maximum = generic_maximum,
     .sum = generic_sum, .quantize = generic_quantize, .lookup = generic_lookup, .nonzero = generic_nonzero, .wino_in = {NULL, NULL},
     .wino_out = {NULL, NULL},
