@@ -287,7 +287,7 @@ def main() -> None:
                     start = clock()
                     session.run(feed)
                     pair[0] = clock() - start
-                    time.sleep(0.02)  # the session's threads spin for a while after a run
+                    time.sleep(0.1)  # the session's threads spin for a while after a run
                     start = clock()
                     plan.run([image], threads=arguments.threads)
                     pair[1] = clock() - start

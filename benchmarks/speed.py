@@ -3,7 +3,9 @@
     python benchmarks/speed.py [--models resnet18 resnet50 MODEL.onnx ...] [--bits 8/8/8 8/4/4]
 
 Runs of the two alternate, so that load from elsewhere falls on both; what counts is the median of
-the ratios of neighbours. --memory measures the peak memory of each in a process of its own.
+the ratios of neighbours. Between runs the process rests: ONNX Runtime's threads keep a core busy for
+some 35 ms after their work is done, which would be counted against whoever runs next. --memory
+measures the peak memory of each in a process of its own.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 BUILT = {"resnet18": 18, "resnet50": 50}
 _CALIBRATION = 4
 _WARM_UP = 2
+_REST_SECONDS = 0.1
 
 
 def main() -> None:
@@ -114,6 +117,7 @@ def _compare(model: Path, program: Path, batch: int, pairs: int, threads: int) -
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(pairs + _WARM_UP):
         for runner, held in zip(runners, times, strict=True):
+            time.sleep(_REST_SECONDS)
             start = time.perf_counter()
             runner()
             held.append(time.perf_counter() - start)
