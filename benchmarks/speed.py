@@ -3,8 +3,8 @@
     python benchmarks/speed.py [--models resnet18 resnet50 MODEL.onnx ...] [--bits 8/8/8 8/4/4]
 
 Runs of the two alternate, so that load from elsewhere falls on both; what counts is the median of
-the ratios of neighbours. Between runs the process rests: ONNX Runtime's threads keep a core busy for
-some 35 ms after their work is done, which would be counted against whoever runs next. --memory
+the ratios of neighbours. Between runs the process rests: ONNX Runtime's threads keep a core busy
+for some 35 ms after their work, which would be counted against whoever runs next. --memory
 measures the peak memory of each in a process of its own.
 """
 
