@@ -1,23 +1,29 @@
 """The cost model: cycles, energy and frame rate of a program, from counted events.
 
 A model, not a measurement: energy = static power · time + Σ events · marginal energy, throughput
-from the slowest layer of a pass, latency from the sum over layers. Every constant is a figure of
+from the busiest NP of a pass, latency from the sum over layers. Every constant is a figure of
 the target's TOML file, with its source.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from lowbitc.compiler.ir.quantized import QConv
+from lowbitc.targets.engines.events import Counts
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from lowbitc.compiler.diagnostics import Source
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.targets.container import Json
-    from lowbitc.targets.engines.events import Counts, ProcessorCount
-    from lowbitc.targets.placement.model import NeuralProcessor
+    from lowbitc.targets.engines.events import ProcessorCount
+    from lowbitc.targets.placement.model import NeuralProcessor, Range
     from lowbitc.targets.program.program import Program
     from lowbitc.targets.spec import Target
 
@@ -97,7 +103,14 @@ def estimate_cost(
     processors = program.placement.of_layer()
     frames = max(counts.samples, 1)
     layers = tuple(
-        _layer(node, launch.graph, target, counts, processors[node.name], frames)
+        _layer(
+            node,
+            launch.graph,
+            target,
+            _repeated(node, counts, processors, target),
+            processors[node.name],
+            frames,
+        )
         for launch in program.launches
         for node in launch.graph.nodes
         if node.name in processors
@@ -105,7 +118,7 @@ def estimate_cost(
     clock = target.figure("clock")
     by_name = {layer.name: layer.cycles for layer in layers}
     latency = sum(by_name.values())
-    interval = _interval(program, target, by_name)
+    interval = _interval(program, target, layers)
     external = _external_bytes(program)
     latency += external / target.figure("external_bytes_per_cycle")
     dynamic = sum(layer.energy_j for layer in layers)
@@ -196,18 +209,50 @@ def _processor(
     )
 
 
-def _interval(program: Program, target: Target, cycles: dict[str, float]) -> float:
-    """Return the cycles between frames: the slowest layer of each pass, and reloads."""
+def _repeated(
+    node: Node, counts: Counts, processors: Mapping[str, Sequence[NeuralProcessor]], target: Target
+) -> Counts:
+    """Return the counts with a depthwise half done by every NP of its tile, where a mesh does so.
+
+    There the NPs of a separable layer each hold all depthwise weights, and make for themselves
+    what the pointwise half reads.
+    """
+    held = processors[node.name]
+    beside = {(p.x, p.y) for p in held}
+    sharing = isinstance(node, QConv) and node.groups > 1 and target.mesh.fused
+    if not sharing or len(beside) == 1:
+        return counts
+    made = counts.of(node.name)
+    tiles: dict[Range, list[NeuralProcessor]] = {}
+    for processor in held:
+        tiles.setdefault(processor.columns, []).append(processor)
+    again = dataclasses.replace(made, processors={})
+    for inside in tiles.values():
+        parts = [made.of(p.index) for p in inside]
+        for processor, own in zip(inside, parts, strict=True):
+            again.processors[processor.index] = dataclasses.replace(
+                own,
+                events_in=sum(part.events_in for part in parts),
+                synaptic_ops=sum(part.synaptic_ops for part in parts),
+            )
+    return Counts(counts.samples, {node.name: again})
+
+
+def _interval(program: Program, target: Target, layers: Sequence[LayerCost]) -> float:
+    """Return the cycles between frames: the busiest NP of each pass, and what is loaded."""
+    cycles = {p.index: p.cycles for layer in layers for p in layer.by_processor}
     total = 0.0
-    layer_of = program.placement.processors
     for step in program.placement.passes:
-        inside = {p.layer for p in layer_of[step.processors[0] : step.processors[1]]}
-        total += max((cycles.get(name, 0.0) for name in inside), default=0.0)
-    reload = program.placement.reload_bytes / target.figure("external_bytes_per_cycle")
-    return total + reload
+        busy: dict[tuple[int, int], float] = {}
+        for processor in program.placement.processors[slice(*step.processors)]:
+            place = (processor.x, processor.y)
+            busy[place] = busy.get(place, 0.0) + cycles.get(processor.index, 0.0)
+        total += max(busy.values(), default=0.0)
+    loaded = program.placement.reload_bytes + program.placement.streamed_bytes
+    return total + loaded / target.figure("external_bytes_per_cycle")
 
 
 def _external_bytes(program: Program) -> int:
-    """Return the bytes a frame that pass the chip's border: reloads, and levels of later passes."""
+    """Return the bytes a frame that pass the border: weights, and levels of later passes."""
     spilled = sum(p.spill_bytes for p in program.placement.passes)
-    return program.placement.reload_bytes + 2 * spilled
+    return program.placement.reload_bytes + program.placement.streamed_bytes + 2 * spilled

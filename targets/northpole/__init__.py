@@ -1,0 +1,1 @@
+"""northpole: a NorthPole-class chip in two files, as an example of a target."""
