@@ -4,7 +4,9 @@ Scores (logits or probabilities) are compared as distributions. ``divergence`` i
 Kullback-Leibler divergence KL(p ‖ q), smooth and so good to rank by. ``drop`` is the accuracy that
 is lost if the float network's own probabilities p tell how often each answer is right: where the
 answer changes from i to j, p_i − p_j, and a change between near ties costs next to nothing. A
-sample of several positions (a line of text) loses as much as its worst position.
+sample of several positions loses as much as its worst position. Where one class is the answer of
+most positions (CTC's blank), a sample is a text: repeats are one, that class is none, and where the
+text stays nothing is lost.
 
 Other outputs are compared by Σ(y − y')² / Σ(y − mean)², for ``divergence`` and ``drop`` alike.
 """
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Array, Float64, Int64
+    from lowbitc.compiler.elements import Array, Bools, Float64, Int64
 
 _LEAST = 1e-9
 """Probabilities below this say no more than that it is small."""
@@ -84,13 +86,30 @@ def compare(kind: OutputKind, wanted: Array, found: Array, samples: int) -> Chan
     p, q = (_probabilities(kind, side, samples) for side in (wanted, found))
     information = p * (np.log(np.maximum(p, _LEAST)) - np.log(np.maximum(q, _LEAST)))
     answers, chosen = (np.asarray(side.argmax(axis=2), np.int64) for side in (p, q))
-    loss = _picked(p, answers) - _picked(p, chosen)
+    loss = (_picked(p, answers) - _picked(p, chosen)).max(axis=1)
+    same = _same(answers, chosen)
     return Change(
         samples,
         float(information.sum(axis=2).mean(axis=1).sum()),
-        float(loss.max(axis=1).sum()),
-        int((answers == chosen).all(axis=1).sum()),
+        float(loss[~same].sum()),
+        int(same.sum()),
     )
+
+
+def _same(answers: Int64, chosen: Int64) -> Bools:
+    """Tell of each sample [n, positions] whether its answers, or the text they spell, stay."""
+    classes, counts = np.unique(answers, return_counts=True)
+    blank = int(classes[counts.argmax()])
+    if answers.shape[1] == 1 or 2 * int(counts.max()) <= answers.size:
+        return np.asarray((answers == chosen).all(axis=1))
+    pairs = zip(answers, chosen, strict=True)
+    return np.asarray([_text(a, blank) == _text(b, blank) for a, b in pairs], np.bool_)
+
+
+def _text(answers: Int64, blank: int) -> tuple[int, ...]:
+    """Return the classes that positions spell, repeats merged, without blanks."""
+    starts = np.append(True, answers[1:] != answers[:-1])
+    return tuple(int(a) for a in answers[starts & (answers != blank)])
 
 
 def _probabilities(kind: OutputKind, scores: Array, samples: int) -> Float64:

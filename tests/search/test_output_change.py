@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from lowbitc.compiler.ir import ops
 from lowbitc.compiler.statistics.output_change import Change, OutputKind, compare
 from lowbitc.passes.name_outputs import output_kind
 from tests.quantization.networks import Builder
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Array
 
 SCORES = OutputKind(-1, normalised=True)
 
@@ -36,6 +41,21 @@ def test_a_line_of_text_loses_as_much_as_its_worst_position() -> None:
     changed = compare(SCORES, wanted, found, 1)
     assert changed.drop == pytest.approx(0.6)
     assert changed.agreeing == 0
+
+
+def _spelled(*texts: str) -> Array:
+    """Return sure scores [n, positions, 3] for the classes _, a and b."""
+    return np.stack([np.eye(3)["_ab".index(c)] for text in texts for c in text]).reshape(
+        len(texts), -1, 3
+    )
+
+
+def test_a_text_that_stays_loses_nothing_where_it_is_cut_elsewhere() -> None:
+    wanted, moved, other = _spelled("__aa_b__"), _spelled("_aa__bb_"), _spelled("__a_ab__")
+    assert compare(SCORES, wanted, moved, 1).drop == 0
+    assert compare(SCORES, wanted, moved, 1).agreeing == 1
+    assert compare(SCORES, wanted, other, 1).drop == pytest.approx(1)
+    assert compare(SCORES, _spelled("abab"), _spelled("aabb"), 1).drop == pytest.approx(1)
 
 
 def test_classes_may_stand_on_another_axis() -> None:
