@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
@@ -16,13 +17,35 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
 
 
+class Measured(enum.Enum):
+    """What the error of a layer was measured on."""
+
+    SUMS = "sums"
+    """What the layer makes of what it really reads, against float, before the output stage."""
+    WEIGHTS = "weights"
+    """The weights alone, against float."""
+    LEVELS = "levels"
+    """What the layer puts out in float, on its levels."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerError:
+    """What quantizing cost a layer: squared error over power, of what ``measured`` says."""
+
+    layer: str
+    measured: Measured
+    bits: int
+    error: float
+
+
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """A new graph, whether it differs from the old one, and what the pass noticed."""
+    """A new graph, whether it differs from the old one, and what the pass noticed and measured."""
 
     graph: Graph
     changed: bool
     diagnostics: tuple[Diagnostic, ...] = ()
+    errors: tuple[LayerError, ...] = ()
 
 
 @runtime_checkable
@@ -70,6 +93,7 @@ class PassManager:
         error; the diagnostics of a pass that are errors are raised together after it.
         """
         found: list[Diagnostic] = []
+        errors: list[LayerError] = []
         ran: list[str] = []
         changed = False
         for step in self.passes:
@@ -78,6 +102,7 @@ class PassManager:
             seconds = time.perf_counter() - start
             ran.append(step.name)
             found += result.diagnostics
+            errors += result.errors
             broken = [d for d in verify(result.graph) if d.severity is Severity.ERROR]
             if broken:
                 after = " → ".join(ran)
@@ -89,4 +114,4 @@ class PassManager:
                 raise CompileError(found)
             changed |= result.changed
             graph = result.graph
-        return PassResult(graph, changed, tuple(found))
+        return PassResult(graph, changed, tuple(found), tuple(errors))

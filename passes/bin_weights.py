@@ -19,7 +19,7 @@ from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
-from lowbitc.compiler.manager import PassResult
+from lowbitc.compiler.manager import LayerError, Measured, PassResult
 from lowbitc.compiler.statistics import sawb
 from lowbitc.compiler.statistics.sawb import SAWB_UP_TO_BITS
 from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
@@ -53,6 +53,7 @@ class BinWeights:
         types = dict(graph.types)
         nodes: dict[str, Node] = {}
         held: dict[tuple[object, ...], str] = {}
+        errors: list[LayerError] = []
         for node in on_device(graph):
             if not isinstance(node, WEIGHTED) or graph.tensor(node.inputs[1]).levels is not None:
                 continue
@@ -65,6 +66,11 @@ class BinWeights:
             weights = np.asarray(graph.constants[node.inputs[1]], np.float32)
             rows, restore = channel_rows(node, weights)
             fit = bin_rows(rows, width, self.method)
+            power = float((rows * rows).sum())
+            lost = float(((rows - fit.levels * fit.scales[:, np.newaxis]) ** 2).sum())
+            errors.append(
+                LayerError(node.name, Measured.WEIGHTS, width, lost / power if power else 0.0)
+            )
             levels = restore(fit.levels)
             wanted = f"{node.inputs[1]}.levels"
             name = fresh_name(wanted, types)
@@ -76,7 +82,7 @@ class BinWeights:
         after = graph.replace(
             nodes=tuple(nodes.get(n.name, n) for n in graph.nodes), constants=constants, types=types
         ).pruned()
-        return PassResult(after, changed=bool(nodes))
+        return PassResult(after, changed=bool(nodes), errors=tuple(errors))
 
 
 def bin_rows(rows: Float64, width: int, method: str) -> WeightFit:

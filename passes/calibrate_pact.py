@@ -19,9 +19,11 @@ from lowbitc.compiler.elements import Array, LevelType, signed
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir.graph import Graph, Stage
 from lowbitc.compiler.ir.types import Clip
-from lowbitc.compiler.manager import PassResult
+from lowbitc.compiler.manager import LayerError, Measured, PassResult
 from lowbitc.compiler.statistics.clips import clip_min_max, clip_mse, clip_octav, clip_percentile
+from lowbitc.compiler.statistics.expected_error import squared_errors
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
+from lowbitc.passes.chains import find_chains
 from lowbitc.passes.fit_tables import fit_table_inputs
 from lowbitc.passes.plan_levels import Group, plan_levels
 
@@ -73,9 +75,10 @@ class CalibratePact:
             clip = choose_clip(group, histogram, self.method)
             clips.update(dict.fromkeys(group.values, clip))
         raise_errors(found)
+        errors = tuple(_level_errors(graph, groups, histograms, clips))
         clips.update(fit_table_inputs(graph, clips, _alone(groups, histograms)))
         after = graph.replace(clips=clips, stage=Stage.CALIBRATED)
-        return PassResult(after, changed=True, diagnostics=tuple(found))
+        return PassResult(after, changed=True, diagnostics=tuple(found), errors=errors)
 
     def _collect(self, graph: Graph, groups: tuple[Group, ...]) -> tuple[list[Histogram], int]:
         fetch = _worth_fetching(graph, groups)
@@ -126,6 +129,26 @@ def _alone(groups: tuple[Group, ...], histograms: list[Histogram]) -> dict[str, 
     """Return the histograms of groups of one value, by value."""
     pairs = zip(groups, histograms, strict=True)
     return {group.values[0]: held for group, held in pairs if len(group.values) == 1}
+
+
+def _level_errors(
+    graph: Graph,
+    groups: tuple[Group, ...],
+    histograms: list[Histogram],
+    clips: Mapping[str, Clip],
+) -> Iterator[LayerError]:
+    """Yield, for every layer on the chip, what its clip costs the values that it puts out."""
+    layers = {chain.output: chain.compute.name for chain in find_chains(graph)}
+    for group, histogram in zip(groups, histograms, strict=True):
+        power = histogram.mean_square()
+        if not power:
+            continue
+        clip = clips[group.values[0]]
+        scale = np.asarray([clip.scale])
+        error = float(squared_errors(histogram, scale, clip.element)[0]) / power
+        for value in group.values:
+            if value in layers:
+                yield LayerError(layers[value], Measured.LEVELS, clip.element.bits, error)
 
 
 def choose_clip(group: Group, histogram: Histogram, method: str) -> Clip:

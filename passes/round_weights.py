@@ -22,7 +22,7 @@ from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.types import TensorType
-from lowbitc.compiler.manager import PassResult
+from lowbitc.compiler.manager import LayerError, Measured, PassResult
 from lowbitc.compiler.statistics.fit_layer import FittedLayer, LayerRows, fit_layer
 from lowbitc.compiler.statistics.fit_stage import fit_stage
 from lowbitc.compiler.statistics.level_sums import outputs
@@ -68,7 +68,7 @@ class RoundWeights:
             after = run.all()
         finally:
             run.replay.close()
-        return PassResult(after, changed=True)
+        return PassResult(after, changed=True, errors=tuple(run.errors))
 
 
 def count_steps(graph: Graph) -> int:
@@ -107,6 +107,7 @@ class _Run:
         self.first = first_layers(graph)
         self.layers = {node.name for node in _float_layers(graph)}
         self.replay = Replay(graph, settings.samples, settings.threads)
+        self.errors: list[LayerError] = []
 
     def all(self) -> Graph:
         for index, step in enumerate(self.replay.steps):
@@ -126,7 +127,10 @@ class _Run:
         elif chain is None or not layer:
             self.replay_only(step)
         else:
-            node = self.put(compute, self.fit(step, chain))
+            fitted = self.fit(step, chain)
+            bits = self.width(compute)
+            self.errors.append(LayerError(compute.name, Measured.SUMS, bits, fitted.error))
+            node = self.put(compute, fitted)
             after = dataclasses.replace(chain, compute=node)
             self.replay.run_seen(Step(after.nodes, after, on_host=False), self.graph)
 

@@ -62,8 +62,9 @@ def command(
     --bits auto chooses bits for each layer within a bound, such as --max-drop 0.01; besides the
     program it writes a lowbitc.toml to read, edit and compile with (--config).
     """
+    from lowbitc.advising import advise
     from lowbitc.cli import findings, present, searched, settings
-    from lowbitc.cli.made import summary
+    from lowbitc.cli.made import show_advice, summary
     from lowbitc.cli.progress import progress
     from lowbitc.cli.watch import Watch
     from lowbitc.compilation import compile_with
@@ -91,11 +92,13 @@ def command(
     made.program.save(path)
     if annotate is not None:
         write_annotated(model, made.program, annotate, {})
+    advices = advise(made)
     if settings.current().format == "json":
         present.show_json(
             {
                 **summary(made, path),
                 "diagnostics": made.diagnostics,
+                "largest_errors": [advice.as_json() for advice in advices],
                 **({"timings": watch.timings.rows} if timings else {}),
                 **({"dumps": watch.texts} if dumps else {}),
             }
@@ -107,6 +110,7 @@ def command(
     if timings:
         present.show_table(timing_table(watch))
         click.echo()
+    show_advice(advices)
     present.show_pairs({k: present.spell(v) for k, v in summary(made, path).items()})
 
 

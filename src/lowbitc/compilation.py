@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.datasets.stream import Dataset
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.ir.graph import Graph
-    from lowbitc.compiler.manager import Hook, Pass
+    from lowbitc.compiler.manager import Hook, LayerError, Pass
     from lowbitc.compiler.states import State
     from lowbitc.targets.program.program import Program
     from lowbitc.targets.spec import Target
@@ -79,11 +79,15 @@ class Retraining:
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """A program, the integer graph it was made from, and every finding on the way."""
+    """A program, the integer graph it was made from, and every finding on the way.
+
+    ``errors`` are what quantizing cost each layer, as the passes measured it anyway.
+    """
 
     program: Program
     graph: Graph
     diagnostics: tuple[Diagnostic, ...]
+    errors: tuple[LayerError, ...] = ()
 
 
 def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
@@ -185,7 +189,7 @@ def compile_with(
         options.states,
     )
     found += built.diagnostics
-    return Compilation(built.program, result.graph, tuple(found))
+    return Compilation(built.program, result.graph, tuple(found), result.errors)
 
 
 def taking(target: Target, options: Options) -> tuple[Pass, ...]:
