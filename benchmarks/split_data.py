@@ -36,12 +36,15 @@ class Task:
     """Samples to calibrate on, samples to measure, and what is measured.
 
     ``score`` gets the network's first output for all test samples, as a program lays it out.
+    ``prepare`` is given the float network's output for ``train``, where there is any, before.
     """
 
     calib: Mapping[str, Array]
     test: Mapping[str, Array]
     score: Callable[[Array], float]
     measure: str
+    train: Mapping[str, Array] | None = None
+    prepare: Callable[[Array], None] | None = None
 
 
 def _scored(metric: Metric, outputs: Array, labels: Array) -> float:
@@ -69,7 +72,7 @@ def lines(count: int, _folder: Path) -> Task:
 
 def captchas(count: int, _folder: Path) -> Task:
     """Return captchas of four characters."""
-    calib, (test, texts) = signals.captchas(256, 0)[0], signals.captchas(count, 1)
+    calib, (test, texts) = signals.captchas(128, 0)[0], signals.captchas(count, 1)
     charset = string.digits + string.ascii_lowercase
     return Task({"image": calib}, {"image": test}, _texts(36, charset, texts), "exact captchas")
 
@@ -139,7 +142,7 @@ _TRAINED = 150
 
 
 def glosses(count: int, folder: Path) -> Task:
-    """Return definitions of nouns in 26 classes; a linear probe is trained on the program's."""
+    """Return definitions of nouns in 26 classes, for a linear probe of the float network."""
     words = {w: i for i, w in enumerate(_find(folder, "vocab.txt").read_text("utf-8").split("\n"))}
     by_class: dict[int, list[str]] = {}
     for line in _find(folder, "data.noun").read_text("utf-8").splitlines():
@@ -160,15 +163,14 @@ def glosses(count: int, folder: Path) -> Task:
         ids[row, : len(pieces)] = pieces
     mask = (ids > 0).astype(np.int64)
     classes = np.array(labels)[order]
-    trained = len(by_class) * _TRAINED
-
-    def score(vectors: Array) -> float:
-        return _probe(vectors, classes, trained)
-
-    calib = {"input_ids": ids[:256], "attention_mask": mask[:256]}
-    return Task(
-        calib, {"input_ids": ids, "attention_mask": mask}, score, "linear probe, 26 classes"
+    cut = len(by_class) * _TRAINED
+    whole = {"input_ids": ids, "attention_mask": mask}
+    first, rest = (
+        {k: v[part] for k, v in whole.items()} for part in (slice(cut), slice(cut, None))
     )
+    probe = _Probe(classes[:cut], classes[cut:])
+    calib = {k: v[:128] for k, v in first.items()}
+    return Task(calib, rest, probe.score, "linear probe, 26 classes", first, probe.train)
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -194,23 +196,37 @@ def _pieces(text: str, words: Mapping[str, int]) -> list[int]:
     return found
 
 
-def _probe(vectors: Array, classes: Array, trained: int) -> float:
-    """Train softmax regression on the first rows, and return its accuracy on the others."""
-    x = np.asarray(vectors, np.float64).reshape(len(vectors), -1)
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    kinds = np.unique(classes)
-    wanted = (classes[:trained, np.newaxis] == kinds).astype(np.float64)
-    weights, speed = np.zeros((x.shape[1], len(kinds))), np.zeros((x.shape[1], len(kinds)))
-    for _ in range(600):
-        scores = x[:trained] @ weights
-        chances = np.exp(scores - scores.max(axis=1, keepdims=True))
-        chances /= chances.sum(axis=1, keepdims=True)
-        slope = x[:trained].T @ (chances - wanted) / trained + 1e-5 * weights
-        speed = 0.9 * speed - 10.0 * slope
-        weights += speed
-    found = kinds[np.argmax(x[trained:] @ weights, axis=1)]
-    return float(np.mean(np.equal(found, classes[trained:])))
+class _Probe:
+    """Softmax regression, trained on the float network's vectors, used on anybody's."""
+
+    def __init__(self, trained: Array, tested: Array) -> None:
+        self.trained, self.tested = trained, tested
+        self.kinds = np.unique(trained)
+        self.weights = np.empty((0, 0))
+
+    def train(self, vectors: Array) -> None:
+        """Descend with momentum, from zeros."""
+        x = self._rows(vectors)
+        wanted = (self.trained[:, np.newaxis] == self.kinds).astype(np.float64)
+        self.weights = np.zeros((x.shape[1], len(self.kinds)))
+        speed = np.zeros_like(self.weights)
+        for _ in range(600):
+            scores = x @ self.weights
+            chances = np.exp(scores - scores.max(axis=1, keepdims=True))
+            chances /= chances.sum(axis=1, keepdims=True)
+            slope = x.T @ (chances - wanted) / len(x) + 1e-5 * self.weights
+            speed = 0.9 * speed - 10.0 * slope
+            self.weights += speed
+
+    def score(self, vectors: Array) -> float:
+        """Return the accuracy."""
+        found = self.kinds[np.argmax(self._rows(vectors) @ self.weights, axis=1)]
+        return float(np.mean(np.equal(found, self.tested)))
+
+    def _rows(self, vectors: Array) -> npt.NDArray[np.float64]:
+        x = np.asarray(vectors, np.float64).reshape(len(vectors), -1)
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return np.concatenate([x, np.ones((len(x), 1))], axis=1)
 
 
 # --- boxes ---------------------------------------------------------------------------------------
@@ -221,7 +237,7 @@ _SIDE = 416
 def scenes(count: int, folder: Path) -> Task:
     """Return photos with glyphs drawn on them, and their boxes."""
     with np.load(folder / "imagenet_test.npz") as held:
-        photos = held["x"][: count + 64]
+        photos = held["x"][: count + 48]
     calib, _ = _draw(photos[count:], 0)
     test, boxes = _draw(photos[:count], 1)
     metric = parse_metric("ap50")
