@@ -6,6 +6,7 @@ latter go through the reference engine's definitions. Without the native extensi
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from lowbitc.targets.engines.events import Counts
     from lowbitc.targets.native.plan import LayerProof, Plan
 
-Part: TypeAlias = "NativeRun | Node"
+Part: TypeAlias = "NativeRun | RowsRun | Node"
 
 
 class FastLaunch:
@@ -49,7 +50,7 @@ class FastLaunch:
     @property
     def proofs(self) -> tuple[LayerProof, ...]:
         """How each native layer is computed, and why that is exact."""
-        runs = (part for part in self.parts if isinstance(part, NativeRun))
+        runs = (part for part in self.parts if isinstance(part, (NativeRun, RowsRun)))
         return tuple(proof for run in runs for proof in run.plan.proofs)
 
     def run(self, inputs: Mapping[str, Array], counts: Counts | None = None) -> dict[str, Array]:
@@ -60,7 +61,7 @@ class FastLaunch:
             parts, traffic = self._counted_parts()
             tally = Tally(traffic, samples_of(self.graph, values), counts)
         for index, part in enumerate(parts):
-            if isinstance(part, NativeRun):
+            if isinstance(part, (NativeRun, RowsRun)):
                 part.run(self.graph, values, self.threads, tally)
             else:
                 _run_node(self.graph, part, values)
@@ -116,6 +117,51 @@ class NativeRun:
             tally.found.setdefault(name, Nonzeros(starts, np.asarray(counts, np.int64)))
 
 
+@dataclass(frozen=True, slots=True)
+class RowsRun:
+    """A dense layer over the last of several dimensions: the rows are the frames of a plan.
+
+    ``alone`` is the layer with rows for frames, [1, features].
+    """
+
+    alone: Graph
+    rows: NativeRun
+
+    @property
+    def plan(self) -> Plan:
+        """The native plan."""
+        return self.rows.plan
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The layer's input."""
+        return self.rows.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The layer's output."""
+        return self.rows.outputs
+
+    def run(
+        self, graph: Graph, values: dict[str, Array], threads: int, tally: Tally | None
+    ) -> None:
+        """Read the layer's input from ``values`` and put its output there; nothing is counted."""
+        del tally
+        (source,), (made,) = self.inputs, self.outputs
+        held: dict[str, Array] = {source: np.reshape(values[source], (-1, graph.shape(source)[-1]))}
+        self.rows.run(self.alone, held, threads, None)
+        values[made] = np.reshape(held[made], (-1, *graph.shape(made)[1:]))
+
+
+def _rows_run(graph: Graph, node: q.QDense) -> RowsRun:
+    types = dict(graph.types)
+    for value in (node.inputs[0], node.outputs[0]):
+        held = graph.tensor(value)
+        types[value] = dataclasses.replace(held, shape=(1, held.dims[-1]))
+    alone = graph.replace(nodes=(node,), inputs=node.inputs[:1], outputs=node.outputs, types=types)
+    return RowsRun(alone, _native_run(alone, [node], None))
+
+
 def cut(graph: Graph, traffic: Traffic | None = None) -> tuple[Part, ...]:
     """Cut a launch into native runs and single nodes, in order.
 
@@ -134,6 +180,8 @@ def cut(graph: Graph, traffic: Traffic | None = None) -> tuple[Part, ...]:
             held = []
         if supports(node, graph):
             held.append(node)
+        elif isinstance(node, q.QDense):
+            parts.append(_rows_run(graph, node))
         else:
             parts.append(node)
     if held:
