@@ -73,7 +73,7 @@ def command(  # noqa: PLR0913 - one a setting
     Each layer is run on the float network's values, and judged by what its bits could give; and
     the program is run with one layer after the other exact. Layers are named as in the model.
     """
-    from lowbitc.cli import present, settings
+    from lowbitc.cli import findings, present, settings
     from lowbitc.cli.compared import show_bought, show_comparison
     from lowbitc.cli.progress import progress
     from lowbitc.cli.report.writing import write_compared
@@ -115,8 +115,9 @@ def command(  # noqa: PLR0913 - one a setting
             measured = simulate(held, data, limit=found.samples, threads=threads, report=told)
             write_compared(page, held, program.stem, found, measured)
     if settings.current().format == "json":
-        present.show_json(result)
+        present.show_json({**result, "diagnostics": found.diagnostics})
         return
+    findings.show_findings(found.diagnostics)
     show_comparison(found)
     if suggest is not None:
         click.echo(f"\nsuggested settings: {suggest}")

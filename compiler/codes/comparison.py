@@ -42,4 +42,12 @@ CODES: tuple[Code, ...] = (
         "zeros; a check of nothing must not look like one that passed.",
         "Compile the model again with --calib.",
     ),
+    Code(
+        "LB775",
+        "The program was trained",
+        "Training moved weights, clips and biases together, so single layers may differ from the "
+        "float model's although the outputs are better.",
+        "Layers are judged by what they make of the float network's values.",
+        "Judge a trained program by its outputs, with `lowbitc gate`.",
+    ),
 )

@@ -11,6 +11,7 @@ import numpy as np
 
 from lowbitc.bounds import measured
 from lowbitc.compilation import open_stream, silent
+from lowbitc.compiler.diagnostics import warning
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.execute_fractions import to_fractions
 from lowbitc.compiler.ir import quantized as q
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from lowbitc.compilation import Report
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.compiler.datasets.stream import Batch
-    from lowbitc.compiler.diagnostics import Source
+    from lowbitc.compiler.diagnostics import Diagnostic, Source
     from lowbitc.compiler.elements import Array, Float32
     from lowbitc.compiler.metrics.metric import Metric
     from lowbitc.compiler.statistics.histogram import Histogram
@@ -131,6 +132,7 @@ class Comparison:
     output: ErrorFigures
     metrics: tuple[Measured, ...]
     layers: tuple[ComparedLayer, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
     def ranking(self) -> tuple[ComparedLayer, ...]:
@@ -198,7 +200,19 @@ def compare(  # noqa: PLR0913 - one argument a setting
         run.add(batch, min(max(left_out - done, 0), batch.size))
         done += batch.size
         report("compare", done, wanted)
-    return run.result(done, min(left_out, done))
+    found = run.result(done, min(left_out, done))
+    return dataclasses.replace(found, diagnostics=tuple(_doubts(held)))
+
+
+def _doubts(program: Program) -> Iterator[Diagnostic]:
+    """Yield what keeps a comparison from meaning what it says."""
+    if "training" in program.options:
+        yield warning(
+            "LB775",
+            "the program was trained, so its layers need not compute what the float ones do",
+            found=f"training {program.options['training']}",
+            hint="judge it by its outputs, or compare a program of the same bits without training",
+        )
 
 
 def _first(batches: Iterator[Batch], wanted: int) -> Iterator[Batch]:

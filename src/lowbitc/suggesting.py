@@ -94,10 +94,22 @@ def suggest(comparison: Comparison, program: Program) -> Suggestion:
         bits=spelled,
         target=program.target,
         clip=clip,
+        weights=_kept(program, "weights"),
+        offload=_kept(program, "offload"),
+        mode=_kept(program, "mode"),
         layers=tuple(layers),
         preprocess=preprocess_of(program),
+        shapes=tuple(
+            f"{port.name}={','.join(map(str, port.shape))}" for port in program.inputs if port.shape
+        ),
     )
     return Suggestion(config, tuple(changes) or ("nothing to change",), remarks)
+
+
+def _kept(program: Program, option: str) -> str | None:
+    """Return a setting that the program was compiled with."""
+    value = program.options.get(option)
+    return value if isinstance(value, str) else None
 
 
 def _present(comparison: Comparison, program: Program, spelled: str) -> Iterator[LayerBits]:

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 import lowbitc
 from lowbitc.cli.main import lowbitc as command
 from lowbitc.compiler.config import read_config
+from lowbitc.targets.container import Container
+from lowbitc.targets.program import program_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +67,7 @@ def test_the_suggestion_compiles_and_is_measured(digits: Path, tmp_path: Path) -
     found = in_json(compare(digits, "--suggest", str(out), "--calib", calib, "--format", "json"))
     config = read_config(out)
     assert config.bits == "8/2/2"
+    assert config.weights == "feedback"
     assert config.layers
     assert found["suggestion"]["changes"]
     bought = found["bought"]
@@ -78,3 +81,16 @@ def test_measuring_without_a_suggestion_is_wrong_use(digits: Path) -> None:
     result = compare(digits, "--calib", str(digits / "digits.calib.npz"))
     assert result.exit_code == 2
     assert "--suggest" in result.stderr
+
+
+def test_a_trained_program_is_compared_with_a_warning(digits: Path, tmp_path: Path) -> None:
+    held = lowbitc.load(digits / "digits.lbc")
+    options = {**held.options, "training": "ste, 3 epochs"}
+    manifest = {**held.container.manifest, "options": options}
+    path = tmp_path / "trained.lbc"
+    program_of(Container(manifest, held.container.sections)).save(path)
+    arguments = ["compare", str(digits / "digits.onnx"), str(path), "--limit", "4"]
+    data = ["--data", str(digits / "digits.test.npz"), "--left-out", "0", "--threads", "1"]
+    result = CliRunner().invoke(command, [*arguments, *data])
+    assert result.exit_code == 0, result.output
+    assert "LB775" in result.stderr
