@@ -50,4 +50,11 @@ CODES: tuple[Code, ...] = (
         "Layers are judged by what they make of the float network's values.",
         "Judge a trained program by its outputs, with `lowbitc gate`.",
     ),
+    Code(
+        "LB776",
+        "The model is quantized itself",
+        "The model holds quantizers, whose scales and levels the program takes as they are.",
+        "There are no float layers beside which the program's could be judged.",
+        "Compare the outputs: `lowbitc gate PROGRAM.lbc --metric agreement --reference MODEL.onnx`.",
+    ),
 )

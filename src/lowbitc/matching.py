@@ -10,6 +10,7 @@ import numpy as np
 from lowbitc.compiler.diagnostics import CompileError, error
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.frontend import import_model
+from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.graph import Graph, Stage, reads
 from lowbitc.compiler.manager import PassManager
@@ -102,11 +103,14 @@ class Match:
 def match_program(program: Program, model: str | Path | onnx.ModelProto) -> Match:
     """Read the float model through the front end, and find every layer of the program in it.
 
-    Raises CompileError LB770 with the layers that are not in the model.
+    Raises CompileError LB770 with the layers that are not in the model, LB776 for a model that is
+    quantized itself.
     """
     shapes = {port.name: tuple(port.shape or ()) for port in program.inputs}
     imported = import_model(model, shapes=shapes).graph
     folded = PassManager(FOLDING).run(imported).graph
+    if any(isinstance(node, ops.FakeQuantize) for node in folded.nodes):
+        raise CompileError([_quantized()])
     names = {node.name for node in folded.nodes}
     reasons = {n.name: n.reason for s in program.host_steps for n in s.nodes if n.name in names}
     graph = AbsorbShifts().run(folded.replace(host_reasons=reasons)).graph
@@ -125,6 +129,16 @@ def match_program(program: Program, model: str | Path | onnx.ModelProto) -> Matc
     if strange or matched != weighted or not layers:
         raise CompileError([_foreign(strange, weighted - matched)])
     return Match(program, graph, layers)
+
+
+def _quantized() -> Diagnostic:
+    return error(
+        "LB776",
+        "the model is quantized itself, so there are no float layers to compare with",
+        allowed="a float model",
+        hint="the program takes its levels as they are: `lowbitc gate --metric agreement "
+        "--reference MODEL.onnx` compares the outputs",
+    )
 
 
 def _foreign(strange: list[str], missing: int) -> Diagnostic:

@@ -21,6 +21,7 @@ from tests.comparing.breaking import (
     program_of,
     rounded,
 )
+from tests.quantized_models.qdq import compiled, residual_model
 
 LAYERS = [(name, layer) for name in NETWORKS for layer in outputs_of(rounded(name, "8/4/4"))]
 CLIPPED = [(n, x) for n, x in LAYERS if not x.startswith("Dense")]
@@ -109,6 +110,13 @@ def test_a_program_of_another_model_is_refused() -> None:
     with pytest.raises(CompileError) as caught:
         compare(model_of(NETWORKS["branches"]()), program, images())
     assert [d.code for d in caught.value.diagnostics] == ["LB770"]
+
+
+def test_a_model_that_is_quantized_itself_is_refused() -> None:
+    proto = residual_model()
+    with pytest.raises(CompileError) as caught:
+        compare(proto, compiled(proto).program, {"x": np.zeros((1, 3, 8, 8), np.float32)})
+    assert [d.code for d in caught.value.diagnostics] == ["LB776"]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
