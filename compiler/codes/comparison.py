@@ -55,6 +55,6 @@ CODES: tuple[Code, ...] = (
         "The model is quantized itself",
         "The model holds quantizers, whose scales and levels the program takes as they are.",
         "There are no float layers beside which the program's could be judged.",
-        "Compare the outputs: `lowbitc gate PROGRAM.lbc --metric agreement --reference MODEL.onnx`.",
+        "Compare the outputs with `lowbitc gate PROGRAM.lbc --metric agreement`.",
     ),
 )
