@@ -13,6 +13,7 @@ from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.datasets.stream import InputSpec
 from lowbitc.compiler.elements import ACCUMULATOR_BITS
 from lowbitc.compiler.ir import quantized as q
+from lowbitc.compiler.states import without_states
 from lowbitc.simulation import preprocess_of
 from lowbitc.targets.engines.simulator import Simulator
 from lowbitc.targets.engines.tracing import Tracer
@@ -125,7 +126,7 @@ def output_shapes(
 ) -> Mapping[str, LevelShape]:
     """Return the shape of what every layer puts out on the first samples, by its name."""
     specs = [InputSpec(p.name, p.shape or (), p.element) for p in program.inputs]
-    dataset = open_dataset(data, specs, preprocess_of(program))
+    dataset = open_dataset(data, without_states(specs, program.states), preprocess_of(program))
     tracer = Tracer()
     simulator = Simulator(program, threads=threads, maker=tracer.make)
     counts: dict[str, Int64] = {}

@@ -97,6 +97,7 @@ def suggest(comparison: Comparison, program: Program) -> Suggestion:
         weights=_kept(program, "weights"),
         offload=_kept(program, "offload"),
         mode=_kept(program, "mode"),
+        states=tuple(f"{state.input}={state.output}" for state in program.states),
         layers=tuple(layers),
         preprocess=preprocess_of(program),
         shapes=tuple(
