@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
 
 
 class Rows(Protocol):

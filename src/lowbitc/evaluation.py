@@ -7,6 +7,7 @@ another batch when the data is split another way; what comes out is added up exa
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import time
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ _GROUP = 64
 _GROUP_BYTES = 1 << 25
 """Most bytes of a group's inputs, if it has more than one sample."""
 _FLOAT_BATCH = 16
+_HELD_PARTS = 16
 _DIGEST_BITS = 256
 
 
@@ -232,7 +234,22 @@ class _Reference:
 
 def merged_parts(parts: Iterable[Part]) -> Part:
     """Add parts up; outputs and marks are joined in the order of the samples."""
-    held = sorted(parts, key=lambda part: part.start)
+    held: list[Part] = []
+    for part in parts:
+        held.append(part)
+        # So that memory does not grow with the number of parts, where they come one by one.
+        if len(held) == _HELD_PARTS and _adjoin(held):
+            held = [_merged(held)]
+    return _merged(sorted(held, key=lambda part: part.start))
+
+
+def _adjoin(parts: Sequence[Part]) -> bool:
+    """Say whether parts follow one another, without outputs that would be copied each time."""
+    follows = all(a.start + a.samples == b.start for a, b in itertools.pairwise(parts))
+    return follows and all(part.outputs is None for part in parts)
+
+
+def _merged(held: Sequence[Part]) -> Part:
     names = sorted({name for part in held for name in part.tallies})
     inputs = sorted({name for part in held for name in part.ranges})
     kept = [part.outputs for part in held if part.outputs is not None]
@@ -263,9 +280,11 @@ def repeats(part: Part) -> int:
     return len(marks) - len(np.unique(marks))
 
 
-def sample_mark(sample: Mapping[str, Array]) -> bytes:
-    """Return the mark of one sample, given as the model's inputs [sample…]."""
-    return _input_digest({name: np.asarray(array)[None] for name, array in sample.items()}, 0)[:8]
+def holds(part: Part, sample: Mapping[str, Array]) -> bool:
+    """Say whether a sample, given as the model's inputs [sample…], is among those measured."""
+    mark = _input_digest({name: array[None] for name, array in sample.items()}, 0)[:8]
+    wanted = np.frombuffer(mark, np.uint64)
+    return bool((np.frombuffer(part.marks, np.uint64) == wanted).any())
 
 
 def preprocess_of(program: Program) -> Preprocess | None:

@@ -24,7 +24,7 @@ from lowbitc.compiler.diagnostics import (
 )
 from lowbitc.compiler.metrics.intervals import value_interval
 from lowbitc.compiler.metrics.naming import parse_metrics
-from lowbitc.evaluation import Work, digest_text, repeats, sample_mark
+from lowbitc.evaluation import Work, digest_text, holds, repeats
 from lowbitc.input_ranges import odd_ranges
 from lowbitc.options import settle
 from lowbitc.simulation import load
@@ -395,8 +395,7 @@ def _calibrated_on(program: Program, part: Part) -> Iterator[Diagnostic]:
             continue
         shapes = {port.name: port.sample_shape for port in program.inputs}
         sample = {n: a.reshape(shapes[n] or a.shape) for n, a in answer.inputs.items()}
-        mark = sample_mark(sample)
-        if mark in {part.marks[i : i + 8] for i in range(0, len(part.marks), 8)}:
+        if holds(part, sample):
             yield warning(
                 "LB760",
                 "the program was calibrated on a sample of this data",
