@@ -116,7 +116,10 @@ def value_interval(metric: Metric, tally: Tally, confidence: float, network: int
     moves = metric.influence(rows)
     squares = math.fsum(n * moves[row] ** 2 for row, n in rows.items())
     value = metric.value(rows)
-    return _normal(value, squares, size(rows), metric.traits.span, confidence)
+    found = _normal(value, squares, size(rows), metric.traits.span, confidence)
+    # What has a span begins at 0.
+    low = found.low if metric.traits.span is None else max(found.low, 0.0)
+    return Interval(low, found.high)
 
 
 def drop_interval(metric: Metric, tally: Tally, confidence: float) -> Interval:
@@ -136,8 +139,8 @@ def drop(metric: Metric, tally: Tally) -> float:
         pairs = pairs_of(tally)
         # One rounding: the difference of two rounded shares could pass or fail a bound by it.
         return (pairs.float_alone - pairs.program_alone) / pairs.count
-    fall = metric.value(tally.rows(1)) - metric.value(tally.rows(0))
-    return fall if metric.traits.higher_is_better else -fall
+    mine, theirs = (metric.value(tally.rows(network)) for network in (0, 1))
+    return theirs - mine if metric.traits.higher_is_better else mine - theirs
 
 
 def pairs_of(tally: Tally) -> Pairs:
