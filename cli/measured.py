@@ -26,7 +26,11 @@ _COLUMNS = (
 
 def show_simulation(found: Simulation) -> None:
     """Print metrics, then what the chip did by layer, then what it costs by the model."""
-    metrics = {name: f"{value:.2%}" for name, value in found.metrics.items()}
+    # What a function of the user's gives is no share.
+    metrics = {
+        name: f"{value:.6g}" if ":" in name else f"{value:.2%}"
+        for name, value in found.metrics.items()
+    }
     show_pairs(
         {
             "samples": str(found.samples),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lowbitc.cli import options
+from lowbitc.cli import gate_options, options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     metavar="OUT.npz",
     help="Write the network's outputs, named as the model names them.",
 )
+@gate_options.spread_options()
 @options.report_option()
 @options.format_option()
 def command(  # noqa: PLR0913 - one a setting
@@ -42,6 +43,8 @@ def command(  # noqa: PLR0913 - one a setting
     threads: int,
     metrics: tuple[str, ...],
     outputs: Path | None,
+    jobs: int,
+    dask: str,
     page: Path | None,
 ) -> None:
     """Run a program on the simulated chip and measure it.
@@ -54,6 +57,7 @@ def command(  # noqa: PLR0913 - one a setting
     from lowbitc.cli.progress import progress
     from lowbitc.cli.report.writing import write_simulated
     from lowbitc.simulation import load, simulate
+    from lowbitc.spreading import Spread
 
     with progress() as told:
         found = simulate(
@@ -64,6 +68,7 @@ def command(  # noqa: PLR0913 - one a setting
             threads=threads,
             metrics=metrics,
             keep_outputs=outputs is not None,
+            spread=Spread(jobs, dask),
             report=told,
         )
         if page is not None:
