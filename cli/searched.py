@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from lowbitc.cli.arguments import Arguments, Bounding, SearchArguments
     from lowbitc.cli.present import Table
-    from lowbitc.searching import Found, Tried
+    from lowbitc.searching import Found
+    from lowbitc.walking import Tried
 
 AUTO = "auto"
 
@@ -59,7 +60,8 @@ def search_bits(model: Path, output: Path, bounds: Bounding, arguments: Argument
     from lowbitc.cli.progress import progress
     from lowbitc.mix_config import spell_found
     from lowbitc.options import settle
-    from lowbitc.searching import Bounds, search_with
+    from lowbitc.searching import search_with
+    from lowbitc.walking import Bounds
 
     plain: Arguments = {**arguments, "bits": None}
     options = settle(model, **plain, search=True)

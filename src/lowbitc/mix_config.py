@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lowbitc.options import Options
-    from lowbitc.searching import Found, Tried
+    from lowbitc.searching import Found
+    from lowbitc.walking import Tried
 
 
 def spell_found(found: Found, options: Options) -> str:
@@ -29,6 +30,8 @@ def spell_found(found: Found, options: Options) -> str:
         limit=found.limit,
         clip=options.clip,
         offload=options.offload,
+        mode=options.mode,
+        states=tuple(f"{state.input}={state.output}" for state in options.states),
         weights=found.chosen.trial.weights,
         layers=bits.layers,
         preprocess=options.preprocess,

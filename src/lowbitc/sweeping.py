@@ -11,8 +11,9 @@ from lowbitc.compiler.bits import parse_bits
 from lowbitc.mixing import FULL, Goal
 from lowbitc.options import settle
 from lowbitc.paths import lay_path
-from lowbitc.searching import Found, Tried
+from lowbitc.searching import Found
 from lowbitc.trials import Trials
+from lowbitc.walking import Tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
