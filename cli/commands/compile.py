@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 @options.compile_options()
 @options.search_options()
 @click.option(
+    "--learn",
+    metavar="CLASSES[:NEURONS]",
+    help="Put a layer for `lowbitc learn` in place of the last dense layer.",
+)
+@click.option(
     "--verify-numerics",
     is_flag=True,
     help="Run the graph before and after each pass on a sample, and compare.",
@@ -48,6 +53,7 @@ def command(
     model: Path,
     *,
     output: Path | None,
+    learn: str | None,
     verify_numerics: bool,
     timings: bool,
     dumps: tuple[str, ...],
@@ -75,16 +81,16 @@ def command(
     bounds, plain = searched.divide(arguments)
     path = output or model.with_suffix(".lbc")
     if plain["bits"] == searched.AUTO:
-        if verify_numerics or timings or dumps:
+        if learn or verify_numerics or timings or dumps:
             raise click.UsageError(
-                "--verify-numerics, --timings and --dump-after go with fixed bits: "
+                "--learn, --verify-numerics, --timings and --dump-after go with fixed bits: "
                 "compile with the lowbitc.toml that --bits auto writes"
             )
         searched.search_bits(model, path, bounds, plain)
         if annotate is not None:
             write_annotated(model, load(path), annotate, {})
         return
-    settled = settle(model, **plain)
+    settled = settle(model, **plain, learn=learn)
     watch = Watch(verify=verify_numerics, dumps=dumps, threads=settled.threads)
     with progress() as told:
         made = compile_with(model, settled, hook=watch.hook, report=told)

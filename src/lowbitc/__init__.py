@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lowbitc.compilation import compile, compile_with  # noqa: A004 - the field's verb
     from lowbitc.compiler.diagnostics import CompileError, Diagnostic
     from lowbitc.gating import Verdict, gate
+    from lowbitc.learning import Learned, learn
     from lowbitc.searching import search
     from lowbitc.simulation import Simulation, load, simulate
     from lowbitc.sweeping import sweep
@@ -38,6 +39,7 @@ __all__ = [
     "Comparison",
     "CompileError",
     "Diagnostic",
+    "Learned",
     "Program",
     "Simulation",
     "Simulator",
@@ -50,6 +52,7 @@ __all__ = [
     "compile",
     "compile_with",
     "gate",
+    "learn",
     "load",
     "search",
     "simulate",
@@ -62,6 +65,7 @@ _HOMES = {
     "Comparison": "lowbitc.comparing",
     "CompileError": "lowbitc.compiler.diagnostics",
     "Diagnostic": "lowbitc.compiler.diagnostics",
+    "Learned": "lowbitc.learning",
     "Program": "lowbitc.targets.program.program",
     "Simulation": "lowbitc.simulation",
     "Simulator": "lowbitc.targets.engines.simulator",
@@ -73,6 +77,7 @@ _HOMES = {
     "compile": "lowbitc.compilation",
     "compile_with": "lowbitc.compilation",
     "gate": "lowbitc.gating",
+    "learn": "lowbitc.learning",
     "load": "lowbitc.simulation",
     "search": "lowbitc.searching",
     "simulate": "lowbitc.simulation",

@@ -20,10 +20,12 @@ from lowbitc.compiler.manager import PassManager
 from lowbitc.compiler.states import CarriedDataset, without_states, wrong_states
 from lowbitc.options import FEEDBACK, Options, settle
 from lowbitc.passes.absorb_shifts import AbsorbShifts
+from lowbitc.passes.add_learning import AddLearning, binary_features
 from lowbitc.passes.bin_weights import BinWeights
 from lowbitc.passes.calibrate_data_free import CalibrateDataFree, tell_data_free
 from lowbitc.passes.calibrate_pact import CalibratePact
 from lowbitc.passes.check_quantized import is_quantized
+from lowbitc.passes.choose_features import ChooseFeatures
 from lowbitc.passes.equalize_channels import EqualizeChannels
 from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.partition import Partition
@@ -61,6 +63,8 @@ def silent(_step: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
+_CHOOSE_ON = 256
+"""Samples that the thresholds of binary features are chosen on."""
 _EQUALIZE_ON = 128
 """Samples that the ranges of channels are measured on."""
 
@@ -105,6 +109,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
     threads: int = 0,
     offload: str | None = None,
     states: Sequence[str] = (),
+    learn: str | None = None,
 ) -> Program:
     """Compile a float ONNX model to a program.
 
@@ -128,6 +133,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
         threads=threads,
         offload=offload,
         states=states,
+        learn=learn,
     )
     return compile_with(path or model, options).program
 
@@ -168,8 +174,11 @@ def compile_with(
         )
     if dataset is None and options.weights == FEEDBACK:
         options = dataclasses.replace(options, weights="mse")
+    if options.learn is not None:
+        folded = PassManager(FOLDING).run(graph).graph
+        options = dataclasses.replace(options, bits=binary_features(folded, options.bits))
     quantize = (
-        taking(target, options)
+        taking(graph, target, options, dataset)
         if given
         else quantizing(graph, target, options, dataset, report, training)
     )
@@ -192,13 +201,16 @@ def compile_with(
     return Compilation(built.program, result.graph, tuple(found), result.errors)
 
 
-def taking(target: Target, options: Options) -> tuple[Pass, ...]:
+def taking(
+    imported: Graph, target: Target, options: Options, dataset: Dataset | None
+) -> tuple[Pass, ...]:
     """Return the passes that take a folded graph of quantizers, as it is, to a partitioned one."""
     return (
         assigning(target, options.bits, options.offload),
         AbsorbShifts(),
         TakeQuantizers(),
         Quantize(),
+        *_learning(imported, options, dataset),
         Partition(),
     )
 
@@ -231,7 +243,22 @@ def quantizing(
         *calibrating,
         BinWeights(bits, "mse" if options.weights == FEEDBACK else options.weights),
         Quantize(),
+        *_learning(imported, options, dataset),
         Partition(),
+    )
+
+
+def _learning(imported: Graph, options: Options, dataset: Dataset | None) -> tuple[Pass, ...]:
+    """Return the passes that put in a layer that learns, where one was asked for."""
+    if options.learn is None:
+        return ()
+    adding = AddLearning(options.learn.classes, options.learn.neurons)
+    if dataset is None:
+        return (adding,)
+    count = min(len(dataset), options.limit, _CHOOSE_ON)
+    return (
+        ChooseFeatures(lambda: samples_of(imported, dataset, count), options.threads),
+        adding,
     )
 
 
@@ -315,7 +342,9 @@ def _reported(
 
 def options_text(options: Options) -> dict[str, str]:
     """Spell the options that shape a program, for its manifest."""
+    learning = {} if options.learn is None else {"learn": str(options.learn)}
     return {
+        **learning,
         "bits": str(options.bits),
         "calibration": "data-free" if options.calib is None else "data",
         "clip": options.clip,

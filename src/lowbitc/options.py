@@ -30,6 +30,8 @@ PAYING, ALL = "paying", "all"
 OFFLOADS = (PAYING, ALL)
 """What of that which the chip can run it does run: launches that pay for themselves, or all."""
 _FULL = 8
+DEFAULT_NEURONS = 20
+"""Neurons of a class of a layer that learns, when nothing else is asked for."""
 DEFAULT_LIMIT = 512
 """Most calibration samples that are looked at when nothing else is asked for."""
 
@@ -50,6 +52,19 @@ class Options:
     threads: int
     offload: str = PAYING
     states: tuple[State, ...] = ()
+    learn: Learn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """A layer that learns on the chip: so many classes, so many neurons for each."""
+
+    classes: int
+    neurons: int
+
+    def __str__(self) -> str:
+        """Spell as the command line does."""
+        return f"{self.classes}:{self.neurons}"
 
 
 def settle(  # noqa: PLR0913 - one a setting
@@ -68,6 +83,7 @@ def settle(  # noqa: PLR0913 - one a setting
     search: bool = False,
     offload: str | None = None,
     states: Sequence[str] = (),
+    learn: str | None = None,
 ) -> Options:
     """Take arguments first, then ``lowbitc.toml``, then defaults.
 
@@ -126,7 +142,27 @@ def settle(  # noqa: PLR0913 - one a setting
         threads=threads,
         offload=chosen_offload,
         states=parse_states(states or held.states),
+        learn=None if learn is None else parse_learn(learn),
     )
+
+
+def parse_learn(text: str) -> Learn:
+    """Read ``10:20``, classes and neurons for each; or ``10``, with the usual number of neurons.
+
+    Raises CompileError LB552 when it is not spelled like that.
+    """
+    classes, mark, neurons = text.partition(":")
+    neurons = neurons if mark else str(DEFAULT_NEURONS)
+    if not all(part.isdecimal() and int(part) > 0 for part in (classes, neurons)):
+        problem = error(
+            "LB552",
+            "the layer that learns is not spelled CLASSES[:NEURONS]",
+            found=repr(text),
+            allowed="whole numbers from 1",
+            hint="for example --learn 10:20",
+        )
+        raise CompileError([problem])
+    return Learn(int(classes), int(neurons))
 
 
 def config_beside(model: Path | None) -> Path | None:
