@@ -29,7 +29,7 @@ class Commands(LazyGroup):
         "gate": "Pass or fail a program on labelled data.",
         "compare": "Say which layer of a program is to blame for what it loses.",
         "verify": "Check that an engine gives the answers that a program stores.",
-        "learn": "Let a program learn new classes from examples on the simulated chip.",
+        "learn": "Teach a program new classes from a few examples.",
         "inspect": "Show what a program holds.",
         "dump": "Print the graph after a pass, or those of a program.",
         "explain": "Say what a diagnostic code means and what to do.",

@@ -73,10 +73,11 @@ def command(  # noqa: PLR0913 - one a setting
     plasticity_decay: float,
     threads: int,
 ) -> None:
-    """Learn labelled examples, in their order, and write the program that knows them.
+    """Teach a program new classes from a few examples.
 
-    The program must have been compiled with --learn. Nothing but its learning layer changes, and
-    what was learned before is kept.
+    Labelled examples are learned in their order, on the simulated chip. The program must have been
+    compiled with --learn. Nothing but its learning layer changes, and what was learned before is
+    kept.
     """
     from lowbitc.cli import present, settings
     from lowbitc.learning import learn
