@@ -8,6 +8,7 @@ from lowbitc.cli.report.layering import lay_out
 from lowbitc.cli.report.markup import Html, element, number
 from lowbitc.cli.report.network import network_of
 from lowbitc.cli.report.wording import share, shortened
+from lowbitc.targets.placement.model import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -116,11 +117,11 @@ def draw_mesh(content: Content, mesh: Mesh) -> Iterator[tuple[str, Html]]:
         wide, high = mesh.width * _CELL + 2, mesh.height * _CELL + 2
         lines = "".join(f"M{1 + x * _CELL} 1v{mesh.height * _CELL}" for x in range(mesh.width + 1))
         lines += "".join(f"M1 {1 + y * _CELL}h{mesh.width * _CELL}" for y in range(mesh.height + 1))
-        size = mesh.width * mesh.height
-        said = f"{len(held)} of {size} NPs are in use, {share(len(held) / size)}"
+        used, size = places(held), mesh.processors
+        said = f"{used} of {size} NPs are in use, {share(used / size)}"
         name = f"Pass {step.index + 1}" if len(placement.passes) > 1 else "All layers at once"
         yield (
-            f"{name}: {len(held)} of {size} NPs",
+            f"{name}: {used} of {size} NPs",
             element(
                 "svg",
                 element("title", said),
