@@ -21,11 +21,13 @@ class ExitCode(enum.IntEnum):
 
 
 _BY_CODE = {
+    "LB285": ExitCode.WRONG_USE,
     "LB299": ExitCode.WRONG_USE,
     "LB401": ExitCode.WRONG_USE,
     "LB450": ExitCode.WRONG_USE,
     "LB451": ExitCode.NOT_MET,
     "LB452": ExitCode.NOT_MET,
+    "LB503": ExitCode.WRONG_USE,
     "LB731": ExitCode.WRONG_USE,
     "LB734": ExitCode.NOT_MEASURED,
     "LB735": ExitCode.NOT_MEASURED,
