@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 OLD, CLASSES, CHANNELS, BATCH, RATE = 5, 10, 64, 50, 0.01
-TRAINED, TESTED, OLD_EXAMPLES = 10_000, 4_000, 200
+TRAINED, TESTED, OLD_EXAMPLES = 10_000, 2_000, 200
 
 
 def read_idx(folder: Path, name: str) -> npt.NDArray[np.uint8]:
@@ -215,7 +215,9 @@ def main() -> None:
     if not model.exists():
         onnx.save(to_onnx(train(x[old], y[old], 1)), model)
     spelled = f"{CLASSES}:{given.neurons}"
-    blank = lowbitc.compile(model, calib={"x": x[old[:512]]}, bits="8/4/4", learn=spelled)
+    blank = lowbitc.compile(
+        model, calib={"x": x[old[:512]]}, bits="8/4/4", weights="mse", learn=spelled
+    )
     bench = Bench(blank, x, y, test_x[:TESTED], test_y[:TESTED])
     plasticity = Plasticity(competition=given.competition)
     shots = [int(s) for s in given.shots.split(",")]
