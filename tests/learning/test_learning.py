@@ -127,6 +127,31 @@ def test_known_answers_and_engines_agree_after_learning(blank: Program) -> None:
     assert len(set(runs.values())) == 1
 
 
+def test_an_akd1000_learns_too() -> None:
+    net = Model(2)
+    x = net.relu(net.conv(net.input("x", "n", 1, 8, 8), 1, 8))
+    model = net.done(net.dense(net.reshape(net.relu(net.conv(x, 8, 8)), 0, -1), 8 * 64, 3))
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % CLASSES
+    noise = random.normal(0, 0.1, (40, 1, 8, 8))
+    x_all = np.clip(random.normal(0, 1, (CLASSES, 1, 8, 8))[labels] + noise, 0, 4)
+    held = x_all.astype(np.float32)
+    blank = lowbitc.compile(
+        model,
+        calib={"x": held},
+        bits="8/4/4",
+        weights="mse",
+        learn=f"{CLASSES}:{NEURONS}",
+        target="akd1000",
+        offload="all",
+        threads=1,
+    )
+    made = learn(blank, {"x": held[:20], "y": labels[:20]}).program
+    result = lowbitc.simulate(made, {"x": held[20:], "y": labels[20:]}, engine="event")
+    assert result.device.mac_share == 1
+    assert result.metrics["top1"] > 0.9
+
+
 def test_a_program_that_learned_reads_back_the_same(blank: Program, tmp_path: Path) -> None:
     made = learn(blank, images(12)).program
     made.save(tmp_path / "a.lbc")
