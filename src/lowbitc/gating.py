@@ -20,11 +20,10 @@ from lowbitc.compiler.diagnostics import (
     Severity,
     error,
     raise_errors,
-    warning,
 )
-from lowbitc.compiler.metrics.intervals import value_interval
 from lowbitc.compiler.metrics.naming import parse_metrics
-from lowbitc.evaluation import Work, digest_text, holds, repeats
+from lowbitc.data_doubts import calibrated_on, knows_nothing, repeated
+from lowbitc.evaluation import Work, digest_text, repeats
 from lowbitc.input_ranges import odd_ranges
 from lowbitc.options import settle
 from lowbitc.simulation import load
@@ -32,7 +31,6 @@ from lowbitc.spreading import HERE, evaluate
 from lowbitc.targets.container import container_bytes
 from lowbitc.targets.cost import estimate_cost
 from lowbitc.targets.engines.registry import DEFAULT_ENGINE
-from lowbitc.targets.program.program import Launch
 from lowbitc.targets.registry import load_target
 from lowbitc.verdict import Check, Outcome, Subject, Verdict
 
@@ -51,8 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "Gate", "Verdict", "gate"]
 
 _UNFINISHED = "LB754"
-_KNOWN = 0.95
-"""Confidence with which a float model must know more than nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +126,11 @@ class Gate:
         for problem in odd_ranges(part.ranges):
             accepted = self.bounds.accept_range
             yield replace(problem, severity=Severity.WARNING) if accepted else problem
-        yield from _same_again(part)
-        yield from _calibrated_on(program, part)
+        yield from repeated(part)
+        yield from calibrated_on(program, part)
         for metric in metrics:
             if metric.name in self.bounds.max_drop:
-                yield from _knows_nothing(metric, part)
+                yield from knows_nothing(metric, part)
         if self.bounds.costs and not part.counts.layers:
             yield error(
                 "LB758",
@@ -351,58 +347,6 @@ def _other_metrics(held: Baseline, bounds: Bounds) -> Iterator[Diagnostic]:
             allowed=", ".join(sorted(theirs)),
             hint=f"add --metric {missing[0]}, or leave --metric out",
         )
-
-
-def _knows_nothing(metric: Metric, part: Part) -> Iterator[Diagnostic]:
-    """Yield LB738 where a drop from the float model means nothing, because it fails itself."""
-    tally = part.tallies[metric.name]
-    chance = metric.chance(tally.rows(1))
-    if chance is None:
-        return
-    found = value_interval(metric, tally, _KNOWN, network=1)
-    higher = metric.traits.higher_is_better
-    if not (found.low > chance if higher else found.high < chance):
-        yield error(
-            "LB738",
-            f"the float model's {metric.name} is no better than knowing nothing",
-            found=f"{metric.value(tally.rows(1)):.4f} on {tally.samples:,} samples, {chance:.4f} "
-            "by always saying the same",
-            allowed="a float model that works on this data",
-            hint="check labels and preprocessing: a network that fails as float loses nothing",
-        )
-
-
-def _same_again(part: Part) -> Iterator[Diagnostic]:
-    """Yield LB755 where samples are repeated: they add no evidence."""
-    again = repeats(part)
-    if again:
-        make = error if 2 * again >= part.samples else warning
-        yield make(
-            "LB755",
-            "samples of the data are repeated",
-            found=f"{again:,} of {part.samples:,} are the same as one before them",
-            allowed="samples that differ",
-            hint="remove the copies: intervals count every sample as new evidence",
-        )
-
-
-def _calibrated_on(program: Program, part: Part) -> Iterator[Diagnostic]:
-    """Yield LB760 where the sample that the program remembers of its calibration is in the data."""
-    names = {port.name for port in program.inputs}
-    for answer in program.known_answers:
-        step = program.steps[answer.step]
-        if not isinstance(step, Launch) or set(answer.inputs) != names:
-            continue
-        shapes = {port.name: port.sample_shape for port in program.inputs}
-        sample = {n: a.reshape(shapes[n] or a.shape) for n, a in answer.inputs.items()}
-        if holds(part, sample):
-            yield warning(
-                "LB760",
-                "the program was calibrated on a sample of this data",
-                found="the calibration sample that the program holds",
-                allowed="data that calibration did not see",
-                hint="keep calibration and evaluation data apart",
-            )
 
 
 def _costs(program: Program, part: Part) -> dict[str, float]:

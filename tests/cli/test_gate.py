@@ -154,6 +154,35 @@ def test_budgets_are_held() -> None:
     assert "nps is 4 by the chip's model, over the budget of 3" in result.stdout
 
 
+# --- doubts ----------------------------------------------------------------------------------
+
+
+def test_a_sample_that_calibration_saw_is_told() -> None:
+    images, labels = samples()
+    program = digits() / "digits.lbc"
+    with np.load(digits() / "digits.calib.npz") as held:
+        seen = held["x"][:1].astype(np.float32)
+    data = {"x": np.concatenate((images, seen)), "y": np.append(labels, 0)}
+    found = gate(program, data, minimum=0.9)
+    assert found.passed
+    assert [d.code for d in found.diagnostics] == ["LB760"]
+
+
+def test_a_copy_among_many_samples_is_told() -> None:
+    images, labels = samples()
+    data = {"x": np.concatenate((images, images[:1])), "y": np.append(labels, labels[:1])}
+    found = gate(digits() / "digits.lbc", data, minimum=0.9)
+    assert found.passed
+    assert found.repeats == 1
+    assert [d.code for d in found.diagnostics] == ["LB755"]
+
+
+def test_another_range_is_measured_where_it_is_accepted() -> None:
+    images, labels = samples()
+    program, data = digits() / "digits.lbc", {"x": images * 255, "y": labels}
+    assert gate(program, data, minimum=0.2, accept_range=True).samples == len(images)
+
+
 # --- one value -------------------------------------------------------------------------------
 
 
@@ -191,7 +220,10 @@ def test_the_digest_of_the_data_is_that_of_samples_and_labels(tmp_path: Path) ->
     assert same.data.sha256 == held.data.sha256
     turned = gate(program, {"x": images[::-1].copy(), "y": labels[::-1].copy()}, minimum=0.9)
     other = gate(program, {"x": images, "y": np.roll(labels, 1)}, minimum=0.01)
-    assert len({held.data.sha256, turned.data.sha256, other.data.sha256}) == 3
+    groups = np.r_[64:128, 0:64, 128 : len(images)]
+    moved = gate(program, {"x": images[groups], "y": labels[groups]}, minimum=0.9)
+    digests = {found.data.sha256 for found in (held, turned, other, moved)}
+    assert len(digests) == 4
     np.savez_compressed(tmp_path / "packed.npz", x=images, y=labels)
     assert gate(program, tmp_path / "packed.npz", minimum=0.9).data == Subject(
         "packed.npz", held.data.sha256
