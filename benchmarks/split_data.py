@@ -163,7 +163,7 @@ def glosses(count: int, folder: Path) -> Task:
         ids[row, : len(pieces)] = pieces
     mask = (ids > 0).astype(np.int64)
     classes = np.array(labels)[order]
-    cut = len(by_class) * _TRAINED
+    cut = len(texts) - count
     whole = {"input_ids": ids, "attention_mask": mask}
     first, rest = (
         {k: v[part] for k, v in whole.items()} for part in (slice(cut), slice(cut, None))
