@@ -36,7 +36,11 @@ def program(case: Case) -> Program:
 
 def _options(case: Case, **held: Any) -> Any:  # noqa: ANN401 - settings of any kind
     _, h, c = case.outputs
-    settings = {"states": (f"h={h}", f"c={c}"), "calib": {"x": case.inputs["x"]}, **held}
+    settings: dict[str, Any] = {
+        "states": (f"h={h}", f"c={c}"),
+        "calib": {"x": case.inputs["x"]},
+        **held,
+    }
     return settle(None, bits="8/8/8", shapes=case.shapes, threads=1, **settings)
 
 
