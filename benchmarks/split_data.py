@@ -257,7 +257,7 @@ def _draw(photos: Array, seed: int) -> tuple[Float32, Array]:
         picture = Image.fromarray(pixels).resize((_SIDE, _SIDE))
         pen = ImageDraw.Draw(picture)
         for place in range(int(rng.integers(2, 6))):
-            font = signals.load_font(int(rng.integers(0, 4)), int(rng.integers(48, 90)))
+            font = signals.load_font(int(rng.integers(0, 4)), int(rng.integers(38, 74)))
             letter = str(rng.choice(list(string.ascii_uppercase + string.digits)))
             ink = tuple(int(v) for v in rng.integers(0, 256, 3))
             edge = tuple(255 - v for v in ink)
