@@ -20,6 +20,7 @@ from lowbitc.compiler.ir import ops, quantized
 from lowbitc.compiler.ir.graph import Graph, Stage, reads
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.numerics import spec
+from lowbitc.compiler.numerics.pool_divisors import pool_factors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,10 @@ class LevelSession:
         feeds = {"x": np.asarray(x, np.float32)}
         parts = [cast("Float32", s.arrays(feeds)["y"]) for s in sessions]
         if isinstance(node, quantized.QAveragePool):
-            return np.asarray(np.rint(parts[0] * np.float32(np.prod(node.kernel))), np.float32)
+            sums = np.asarray(np.rint(parts[0] * np.float32(np.prod(node.kernel))), np.float32)
+            if node.count_padding:
+                return sums
+            return np.asarray(sums.astype(np.int64) * self._factors(node), np.int64)
         if len(parts) == 1:
             return parts[0]
         return parts[0].astype(np.int64) * _HALF + parts[1].astype(np.int64)
@@ -81,8 +85,12 @@ class LevelSession:
         feeds = {"x": np.asarray(x, np.float32)}
         parts = [np.asarray(s.arrays(feeds)["y"], np.float64) for s in sessions]
         if isinstance(node, quantized.QAveragePool):
-            return parts[0] * float(np.prod(node.kernel))
+            return parts[0] * float(np.prod(node.kernel)) * self._factors(node)
         return parts[0] if len(parts) == 1 else parts[0] * _HALF + parts[1]
+
+    def _factors(self, node: quantized.QAveragePool) -> Int64:
+        size, outputs = (self.graph.shape(v)[2:] for v in (node.inputs[0], node.outputs[0]))
+        return pool_factors(node, size, outputs)
 
     # --- kernels ---------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from lowbitc.compiler.elements import I32, Int64, LevelType
 from lowbitc.compiler.ir import ops, quantized
 from lowbitc.compiler.ir.types import Clip, TensorType, ValueType
 from lowbitc.compiler.numerics.multipliers import choose_requantizer, choose_thresholds
+from lowbitc.compiler.numerics.pool_divisors import pool_divisor
 from lowbitc.compiler.numerics.spec import ACCUMULATOR_MAX, sum_bounds
 from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.chains import Chain, channels_of, clip_bounds
@@ -127,7 +128,12 @@ class StageBuilder:
         if isinstance(compute, (ops.AveragePool, ops.GlobalAveragePool)):
             kernel, stride, pads = _window(self.graph, compute)
             return quantized.QAveragePool(
-                inputs=(x, *built.constants), kernel=kernel, stride=stride, pads=pads, **rest
+                inputs=(x, *built.constants),
+                kernel=kernel,
+                stride=stride,
+                pads=pads,
+                count_padding=not any(pads) or _counts_padding(compute),
+                **rest,
             )
         inputs = (x, compute.inputs[1], *built.constants)
         if isinstance(compute, ops.Conv):
@@ -158,11 +164,10 @@ class StageBuilder:
         compute = chain.compute
         channels = channels_of(self.graph, compute)
         if isinstance(compute, (ops.AveragePool, ops.GlobalAveragePool)):
-            kernel, _, _ = _window(self.graph, compute)
-            size = math.prod(kernel)
-            unit = np.full(channels, source.scale / size)
-            ones = np.ones((channels, size), np.int64)
-            bounds = sum_bounds(ones, source.element)
+            divisor = _divisor(self.graph, compute)
+            unit = np.full(channels, source.scale / divisor)
+            # The largest sum is that of a window of one level throughout.
+            bounds = sum_bounds(np.full((channels, 1), divisor, np.int64), source.element)
         else:
             levels = self.constants[compute.inputs[1]]
             held = self.graph.tensor(compute.inputs[1])
@@ -210,6 +215,17 @@ def _window(
         return node.kernel, node.stride, node.pads
     kernel = graph.shape(node.inputs[0])[2:]
     return kernel, (1,) * len(kernel), (0,) * (2 * len(kernel))
+
+
+def _counts_padding(node: ops.AveragePool | ops.GlobalAveragePool) -> bool:
+    return isinstance(node, ops.AveragePool) and node.count_padding
+
+
+def _divisor(graph: Graph, node: ops.AveragePool | ops.GlobalAveragePool) -> int:
+    size = graph.shape(node.inputs[0])[2:]
+    if isinstance(node, ops.GlobalAveragePool):
+        return math.prod(size)
+    return pool_divisor(node, size, graph.shape(node.outputs[0])[2:])
 
 
 def _holding(unit: Float64, bias: Float64) -> Float64:

@@ -76,10 +76,11 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "LB221",
-        "An average pool with changing divisors",
-        "Windows of an average pool at the border divide by another number than those inside.",
-        "The output stage has one divisor a channel.",
-        f"Export with count_include_pad=True, or without padding. {_CPU}",
+        "An average pool of windows that cannot share a divisor",
+        "Windows of an average pool are cut off by ceil_mode or dilated, or their padding does not "
+        "count and is so wide that their sizes have no common multiple of at most 2^22.",
+        "The output stage has one divisor a channel; sums are multiplied by place to share it.",
+        f"Export with ceil_mode=False, or with count_include_pad=True. {_CPU}",
     ),
     Code(
         "LB230",

@@ -74,12 +74,16 @@ class QDense(StagedNode):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QAveragePool(StagedNode):
-    """Sum of the levels of a window (padding is level 0), then the stage, which divides."""
+    """Sum of the levels of a window (padding is level 0), then the stage, which divides.
+
+    Where padding does not count, sums are multiplied by place first (numerics/pool_divisors.py).
+    """
 
     op: ClassVar[str] = "QAveragePool"
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     pads: tuple[int, ...]
+    count_padding: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 from lowbitc.compiler.diagnostics import InternalError
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.numerics import spec
+from lowbitc.compiler.numerics.pool_divisors import pool_factors
 from lowbitc.targets.container import unpack_levels
 from lowbitc.targets.engines.arrivals import runs
 from lowbitc.targets.engines.landings import NOWHERE, landings
@@ -90,7 +91,7 @@ def make(node: Node, block: Block, came: Sequence[Arrivals]) -> Made:
 def collect(block: Block, came: Arrivals) -> Made:
     """Return the sums of a block: what every event adds by its weights, or by itself."""
     if isinstance(block.node, q.QAveragePool):
-        return _collect_pool(block, came)
+        return _collect_pool(block.node, block, came)
     rows = came.shape[1:]
     size, taps = rows[1:], [np.arange(math.prod(rows[1:]), dtype=np.int64)]
     if not isinstance(block.node, q.QDense):
@@ -200,7 +201,7 @@ def _landed(came: Arrivals, reached: Int64, outputs: int) -> tuple[Int32, Int64,
     return came.levels[inside], came.channels[inside], target
 
 
-def _collect_pool(block: Block, came: Arrivals) -> Made:
+def _collect_pool(node: q.QAveragePool, block: Block, came: Arrivals) -> Made:
     size, taps = block.landings()
     channels, frames = came.shape[:2]
     sums = np.zeros((channels, frames * math.prod(size)), np.int32)
@@ -210,7 +211,11 @@ def _collect_pool(block: Block, came: Arrivals) -> Made:
         uses += len(levels)
         sums[where, target] += levels
     made = sums.reshape(channels, frames, *size).astype(np.int64)
-    return np.moveaxis(made, 0, 1), uses
+    whole = [block.graph.shape(v)[2:] for v in (node.inputs[0], node.outputs[0])]
+    factors = pool_factors(node, *whole)
+    if block.share.tiled:
+        factors = factors[..., slice(*block.image.columns)]
+    return np.moveaxis(made * factors, 0, 1), uses
 
 
 def _columns(block: Block, groups: int, taps: int) -> Int32:

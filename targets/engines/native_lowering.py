@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.ir import quantized as q
+from lowbitc.compiler.numerics.pool_divisors import pool_factors
 from lowbitc.targets.native import AddStage, Raw, Requantize, Stage, Table, Thresholds, Window
 
 if TYPE_CHECKING:
@@ -188,10 +189,17 @@ def _(node: q.QAveragePool, graph: Graph) -> bool:
 
 @lower.register(q.QAveragePool)
 def _(node: q.QAveragePool, plan: Lowering) -> Value:
+    x = plan.values[node.inputs[0]]
+    factors = None
+    if not node.count_padding:
+        size, outputs = (plan.graph.shape(v)[2:] for v in (node.inputs[0], node.outputs[0]))
+        by_place = pool_factors(node, size, outputs).reshape(-1, outputs[-1])
+        factors = np.ascontiguousarray(by_place, np.int32)
     return plan.builder.sum_pool(
-        plan.values[node.inputs[0]],
+        x,
         native_stage(plan, node, node.inputs[1:]),
         _window(node.kernel, node.stride, node.pads),
+        factors=factors,
         name=node.name,
     )
 

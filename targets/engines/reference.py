@@ -14,6 +14,7 @@ import numpy as np
 from lowbitc.compiler.diagnostics import InternalError
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.numerics import spec
+from lowbitc.compiler.numerics.pool_divisors import pool_factors
 from lowbitc.targets.engines.traffic import Tally, Traffic
 from lowbitc.targets.placement.model import NOWHERE, Placement
 from lowbitc.targets.program.rows import stage_parts
@@ -140,7 +141,8 @@ def _dense(node: q.QDense, state: State) -> Int64:
 @run_node.register(q.QAveragePool)
 def _average_pool(node: q.QAveragePool, state: State) -> Int64:
     x = state.levels(node.inputs[0])
-    return _output_stage(node, spec.window_sums(x, node.kernel, node.stride, node.pads), state)
+    sums = spec.window_sums(x, node.kernel, node.stride, node.pads)
+    return _output_stage(node, sums * pool_factors(node, x.shape[2:], sums.shape[2:]), state)
 
 
 @run_node.register(q.QMaxPool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.numerics.pool_divisors import pool_divisor
 from lowbitc.targets.shared_rules import (
     ACTIVATIONS,
     FRAMES_FIRST,
@@ -57,16 +58,21 @@ def _no_padding_only(graph: Graph, node: Node) -> str:
     return ""
 
 
+_LARGEST_DIVISOR = 1 << 22
+"""Sums of 8-bit levels times the divisor stay within half of int32's range."""
+
+
 def _whole_windows(graph: Graph, node: Node) -> str:
-    """Refuse average pools whose divisor is not the same everywhere."""
+    """Refuse average pools whose windows have no common divisor that the sums leave room for."""
     if not isinstance(node, ops.AveragePool):
         return ""
-    if any(node.pads) and not node.count_padding:
-        return f"pads {list(node.pads)} that do not count"
     if set(node.dilation) - {1}:
         return f"dilation {list(node.dilation)}"
     rank = len(node.kernel)
     size, out = graph.shape(node.inputs[0])[2:], graph.shape(node.outputs[0])[2:]
+    common = pool_divisor(node, size, out)
+    if common > _LARGEST_DIVISOR:
+        return f"pads {list(node.pads)} that do not count, so windows share no divisor but {common}"
     for n, o, k, s, begin, end in zip(
         size, out, node.kernel, node.stride, node.pads[:rank], node.pads[rank:], strict=True
     ):
@@ -135,8 +141,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "LB221",
-        "All windows of an average pool have one divisor: no padding, or padding that counts",
-        "export with count_include_pad=True, or without padding",
+        "Windows of an average pool are whole and share a divisor of at most 2^22",
+        "export with ceil_mode=False; with count_include_pad=True where padding is wide",
         (ops.AveragePool.op,),
         _whole_windows,
     ),

@@ -26,7 +26,7 @@ from lowbitc.targets.native.window import Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lowbitc.compiler.elements import Int8
+    from lowbitc.compiler.elements import Int8, Int32
     from lowbitc.targets.native.additions import AddStage
 
 _ONE = Window()
@@ -100,14 +100,25 @@ class PlanBuilder:
         return value
 
     def sum_pool(
-        self, x: Value, stage: Stage, window: Window | None = None, *, name: str = ""
+        self,
+        x: Value,
+        stage: Stage,
+        window: Window | None = None,
+        *,
+        factors: Int32 | None = None,
+        name: str = "",
     ) -> Value:
-        """Put the sum of each window's levels (all of them without a window) through a stage."""
+        """Put the sum of each window's levels (all of them without a window) through a stage.
+
+        With ``factors``, [rows, columns] of the output and positive, each sum is multiplied first.
+        """
         name = name or f"sum_pool{len(self._layers)}"
         window = window or Window((x.shape[1], x.shape[2]))
         height, width = window.output_size(x.shape[1], x.shape[2])
         value = self._staged(name, (x.shape[0], height, width), stage)
-        self._layers.append(SumPoolLayer(name, x, value, window, stage))
+        if factors is not None and (factors.shape != (height, width) or factors.min() < 1):
+            raise ValueError(f"{name}: factors {factors.shape} for {height} x {width} sums")
+        self._layers.append(SumPoolLayer(name, x, value, window, stage, factors))
         return value
 
     def add(self, a: Value, b: Value, stage: AddStage, *, name: str = "") -> Value:

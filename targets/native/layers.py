@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Int8
+    from lowbitc.compiler.elements import Int8, Int32
     from lowbitc.targets.native.additions import AddStage
     from lowbitc.targets.native.stages import Stage, Table
     from lowbitc.targets.native.window import Window
@@ -80,13 +80,14 @@ class MaxPoolLayer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SumPoolLayer:
-    """The sum of each window's levels, through an output stage."""
+    """The sum of each window's levels, by place times a factor, through an output stage."""
 
     name: str
     input: Value
     output: Value
     window: Window
     stage: Stage
+    factors: Int32 | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +27,10 @@ from lowbitc.targets.native.layers import (
     Value,
 )
 from lowbitc.targets.native.records import Arrays, Kind, Numbers, Operator
+
+if TYPE_CHECKING:
+    from lowbitc.compiler.elements import Int64
+    from lowbitc.targets.native.window import Window
 
 _INT32_MAX = 2**31 - 1
 
@@ -123,10 +128,14 @@ def _(layer: MaxPoolLayer, _setting: Setting) -> Operator:
 def _(layer: SumPoolLayer, _setting: Setting) -> Operator:
     numbers = Numbers(kind=Kind.SUMPOOL, source=layer.input.index, target=layer.output.index)
     numbers.set_window(layer.window)
-    operator = Operator(numbers, Arrays())
-    taps = layer.window.kernel[0] * layer.window.kernel[1]
+    operator = Operator(numbers, Arrays(factors=layer.factors))
+    largest = layer.window.kernel[0] * layer.window.kernel[1]
+    if layer.factors is not None:
+        largest = int((_levels_held(layer) * layer.factors).max())
     ones = np.ones(layer.output.shape[0], np.int64)
-    low, high = min(layer.input.lo, 0) * taps, max(layer.input.hi, 0) * taps
+    low, high = min(layer.input.lo, 0) * largest, max(layer.input.hi, 0) * largest
+    if max(-low, high) > _INT32_MAX:
+        raise ValueError(f"{layer.name}: sums from {low} to {high} exceed int32")
     operator.set_stage(layer.stage, ones * low, ones * high)
     return operator
 
@@ -149,6 +158,21 @@ def _(layer: CopyLayer, _setting: Setting) -> Operator:
     )
     table = None if layer.table is None else layer.table.bytes
     return Operator(numbers, Arrays(table=table), proof="copies bytes")
+
+
+def _levels_held(layer: SumPoolLayer) -> Int64:
+    """Return how many levels each window of a pool holds, [rows, columns]."""
+    window = layer.window
+    axes = (
+        _taps_inside(layer.input.shape[1 + i], layer.output.shape[1 + i], window, i) for i in (0, 1)
+    )
+    return np.asarray(np.multiply.outer(*axes), np.int64)
+
+
+def _taps_inside(size: int, outputs: int, window: Window, axis: int) -> Int64:
+    starts = np.arange(outputs) * window.stride[axis] - window.pads[axis]
+    taps = np.add.outer(starts, np.arange(window.kernel[axis]) * window.dilation[axis])
+    return np.asarray(np.count_nonzero((taps >= 0) & (taps < size), axis=1), np.int64)
 
 
 def _set_add(operator: Operator, a: Value, b: Value, stage: AddStage) -> None:

@@ -19,7 +19,7 @@ enum {
 enum { F_FA, F_FB, F_OFFSET, F_SCALE, F_TOTAL };
 enum {
     A_WEIGHTS, A_LOW, A_HIGH, A_SCALE, A_OFFSET, A_LIMIT, A_MULT, A_ROUND, A_SHIFT, A_BIAS, A_BASE, A_ACC_LO, A_ACC_HI, A_BELOW, A_FORM, A_TABLE,
-    A_PAIRS, A_ADD_TABLE,
+    A_PAIRS, A_ADD_TABLE, A_FACTORS,
     A_TOTAL
 };
 
@@ -211,6 +211,7 @@ static int parse_op(Plan *plan, Op *op, const int64_t *n, const double *f, PyObj
         op->groups = 1;
         op->panels = (out->c + TILE_N - 1) / TILE_N;
         if (in->c != out->c || in->element != 1) return fail("a pool");
+        if (take(op, arrays, A_FACTORS, (ptrdiff_t)out->h * out->w * 4, 1, (const void **)&op->factors)) return -1;
         if (parse_stage(plan, op, n, arrays)) return -1;
         return choose_forms(plan, op) ? (PyErr_NoMemory(), -1) : 0;
     case OP_MAXPOOL:

@@ -34,6 +34,7 @@ typedef struct {
     int32_t *init;              /* [groups * panels][TILE_N], starts of ALGO_GEMM8 */
     uint8_t *panel_form;
     Depthwise taps;
+    const int32_t *factors;     /* sum pool: by output pixel, or NULL */
     Stage stage;
     Add add;
     /* copy: out[y][x][to + i] = table[in[(y0 + y * ys) / yd][(x0 + x * xs) / xd][from + i]], i < n;

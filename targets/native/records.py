@@ -118,6 +118,7 @@ class Arrays:
     table: Array | None = None
     pairs: Array | None = None
     add_table: Array | None = None
+    factors: Array | None = None
 
 
 Record: TypeAlias = "tuple[tuple[int, ...], tuple[float, ...], tuple[Array | None, ...]]"

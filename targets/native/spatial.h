@@ -125,6 +125,8 @@ static void sumpool_task(void *context, int task, int thread) {
                         k->sum(sums, data + ((ptrdiff_t)sy * in->w + sx) * in->c, (size_t)in->c, in->is_signed);
                 }
             }
+            if (op->factors)
+                for (int c = 0; c < out->c; c++) sums[c] *= op->factors[y * out->w + x];
             const ptrdiff_t pixel = (((ptrdiff_t)l.image * out->h + y) * out->w + x) * out->c;
             if (op->stage.raw) {
                 memcpy((int32_t *)(void *)value_data(j, op->out) + pixel, sums, (size_t)out->c * sizeof *sums);

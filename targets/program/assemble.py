@@ -9,6 +9,7 @@ import numpy as np
 from lowbitc.compiler.elements import I32, LevelType
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.types import TensorType
+from lowbitc.compiler.numerics.pool_divisors import pool_divisor
 from lowbitc.compiler.numerics.spec import ACCUMULATOR_MAX, MULTIPLIER_BITS, SHIFT_MAX
 from lowbitc.targets.container import packed_bytes, unpack_levels
 from lowbitc.targets.placement.layer import element_of
@@ -184,7 +185,8 @@ def _reach(node: q.StagedNode, graph: Graph, arrays: Mapping[str, Int64]) -> int
     element = element_of(graph, node.inputs[0])
     largest = max(-element.minimum, element.maximum)
     if isinstance(node, q.QAveragePool):
-        return int(np.prod(node.kernel, dtype=np.float64)) * largest
+        size, outputs = (graph.shape(v)[2:] for v in (node.inputs[0], node.outputs[0]))
+        return pool_divisor(node, size, outputs) * largest
     names = constant_names(node)
     weights = np.abs(arrays[names.weight])
     if isinstance(node, q.QConvTranspose):

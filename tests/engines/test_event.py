@@ -82,6 +82,7 @@ KINDS: dict[str, Callable[[Net], str]] = {
     "max pool": lambda n: n.max_pool(n.quantize()),
     "max pool of signed levels": lambda n: n.max_pool(n.conv(n.quantize(), 6, out=I8)),
     "average pool": lambda n: n.mean(n.quantize()),
+    "average pool of 4, 6 and 9 levels": lambda n: n.border_mean(n.quantize()),
     "add": lambda n: n.add(n.quantize(), n.conv(n.quantize(), 4, out=U8)),
     "add to itself": lambda n: n.add(n.quantize(), n.nodes[-1].outputs[0]),
     "concat": lambda n: n.concat(n.conv(n.quantize(), 5), n.conv(n.quantize(), 3)),

@@ -62,10 +62,22 @@ def test_sum_pool_equals_the_specification(
     value = builder.input((37, 11, 13), *levels)
     builder.output(builder.sum_pool(value, stage, window))
     builder.output(builder.sum_pool(value, Raw(), window))
-    y, raw = builder.build(path=path).run([x])
+    factors = rng.integers(1, 5, window.output_size(11, 13)).astype(np.int32)
+    builder.output(builder.sum_pool(value, stage, window, factors=factors))
+    y, raw, uneven = builder.build(path=path).run([x])
     acc = spec.window_sums(x.astype(np.int64), window.kernel, window.stride, window.pads)
     np.testing.assert_array_equal(raw, acc)
     np.testing.assert_array_equal(y, requantized(stage, acc))
+    np.testing.assert_array_equal(uneven, requantized(stage, acc * factors))
+
+
+def test_sums_that_their_factors_carry_beyond_int32_are_refused() -> None:
+    builder = PlanBuilder()
+    factors = np.full((2, 2), 2**24, np.int32)
+    x = builder.input((1, 2, 2))
+    builder.output(builder.sum_pool(x, Raw(), Window(), factors=factors))
+    with pytest.raises(ValueError, match="exceed int32"):
+        builder.build()
 
 
 ADDS = [

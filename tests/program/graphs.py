@@ -179,6 +179,21 @@ class Net:
             pads=(1,) * (2 * rank),
         )
 
+    def border_mean(self, x: str, out: LevelType = U8) -> str:
+        """Add an average pool of 3 x 3 whose padding does not count."""
+        dims = self.types[x].dims
+        stage, names = self.stage(dims[1], out)
+        return self.put(
+            q.QAveragePool,
+            (x, *names),
+            TensorType(dims, out, (0.05,)),
+            stage=stage,
+            kernel=(3, 3),
+            stride=(1, 1),
+            pads=(1, 1, 1, 1),
+            count_padding=False,
+        )
+
     def mean(self, x: str, out: LevelType = U8) -> str:
         frames, channels, *size = self.types[x].dims
         stage, names = self.stage(channels, out)

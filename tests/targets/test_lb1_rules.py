@@ -181,8 +181,9 @@ def test_max_pools_see_at_least_one_input() -> None:
     assert codes(made, y=(1, 4, 5, 4)) == ["LB220"]
 
 
-def test_average_pools_divide_everywhere_by_the_same() -> None:
-    assert codes(node(ops.AveragePool, **WINDOW)) == ["LB221"]
+def test_windows_of_average_pools_are_whole_and_share_a_divisor() -> None:
+    dilated = {**WINDOW, "dilation": (2, 2), "pads": (2, 2, 2, 2)}
+    assert codes(node(ops.AveragePool, **dilated)) == ["LB221"]
     cut_off = node(ops.AveragePool, ceil_mode=True, **{**POOL, "stride": (3, 3)})
     assert codes(cut_off, y=(1, 4, 3, 3)) == []
     ragged = node(ops.AveragePool, ceil_mode=True, **{**POOL, "kernel": (3, 3)})
