@@ -89,6 +89,21 @@ def test_a_whole_network_runs_on_the_chip_and_gives_the_models_outputs(low: str)
     assert np.mean(np.abs(wanted - found) > level / 2) < 0.05
 
 
+def test_a_sum_saturates_where_the_model_says_so() -> None:
+    """int8 behind a ReLU ends at 127, which is half of the chip's unsigned levels."""
+    net = Net(4)
+    x = net.quantized("x", 0.02)
+    branches = [net.quantized(net.conv(x, 4, 3, kernel_shape=[1, 1]), s) for s in (0.017, 0.013)]
+    joined = net.quantized(net.put("Relu", net.put("Add", *branches)), 0.0051)
+    proto = net.model(net.quantized(net.conv(joined, 4, 4, kernel_shape=[1, 1]), 0.011))
+    made = compiled(proto)
+    assert not on_host(made)
+    wanted, found = run_onnx(proto, X), run_program(made, X)
+    assert np.mean(np.abs(wanted - found) > 0.006) < 0.02
+    top = run_onnx(net.model(joined), X)
+    assert np.mean(top == top.max()) > 0.05
+
+
 def test_neither_data_nor_bits_are_needed_and_that_is_said() -> None:
     made = compiled(residual_model())
     assert "LB134" in {d.code for d in made.diagnostics}
