@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 THRESHOLD_BITS = 4
 BIAS_MAX = ACCUMULATOR_MAX // 2
-_BIAS_FINE = 1 << 20
+BIAS_FINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,8 @@ class StageBuilder:
 
     def sums(self, chain: Chain, source: Clip) -> BuiltStage:
         """Build the stage of a layer whose sums leave the chip: a bias in units of the sum."""
-        unit, bias, (least, most) = self._affine(chain, source)
-        empty = (least == 0) & (most == 0) & (bias != 0)
-        # Without weights any unit does, so take one in which the bias is exact enough.
-        unit = np.where(empty, np.abs(bias) / _BIAS_FINE, _holding(unit, bias))
+        unit, bias, bounds = self._affine(chain, source)
+        unit = _holding(unit, bias, bounds)
         whole = np.clip(np.rint(bias / unit), -BIAS_MAX, BIAS_MAX).astype(np.int32)
         name = self._constant(chain, "bias", whole)
         scale = tuple(float(np.float32(u)) for u in unit)
@@ -91,7 +89,7 @@ class StageBuilder:
         element = middle.element
         least = np.clip(_round(low / middle.scale), element.minimum, element.maximum)
         most = np.clip(_round(high / middle.scale), element.minimum, element.maximum)
-        unit = _holding(unit, bias)
+        unit = _holding(unit, bias, bounds)
         ratio, offset = unit / middle.scale, bias / unit
         if element.bits <= THRESHOLD_BITS:
             rows = choose_thresholds(ratio, offset, least, most, element)
@@ -228,10 +226,12 @@ def _divisor(graph: Graph, node: ops.AveragePool | ops.GlobalAveragePool) -> int
     return pool_divisor(node, size, graph.shape(node.outputs[0])[2:])
 
 
-def _holding(unit: Float64, bias: Float64) -> Float64:
-    """Return units of sums in which the bias fits.
+def _holding(unit: Float64, bias: Float64, bounds: tuple[Int64, Int64]) -> Float64:
+    """Return units of sums in which the bias fits, and is told from its neighbours.
 
     A channel of zeros has a tiny scale in an alphabet without 0. Its bias, which is all that
-    counts there, would not fit; in larger units the sums still come to next to nothing.
+    counts there, would not fit; in larger units the sums still come to next to nothing. Where all
+    levels are 0 any unit does, so it is one in which the bias is exact enough.
     """
-    return np.maximum(unit, np.abs(bias) / BIAS_MAX)
+    empty = (bounds[0] == 0) & (bounds[1] == 0) & (bias != 0)
+    return np.where(empty, np.abs(bias) / BIAS_FINE, np.maximum(unit, np.abs(bias) / BIAS_MAX))

@@ -13,7 +13,7 @@ from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
 from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.chains import WEIGHTED, channels_of, clip_bounds
-from lowbitc.passes.fuse_output_stage import BIAS_MAX, THRESHOLD_BITS
+from lowbitc.passes.fuse_output_stage import BIAS_FINE, BIAS_MAX, THRESHOLD_BITS
 from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.training.arithmetic import Arithmetic, GradientFormat, multiply
 from lowbitc.training.operators import sum_levels
@@ -105,7 +105,11 @@ class Layer(nn.Module):
             low, high = low * gain + offset, high * gain + offset
         if moved is not None:
             bias = bias + moved
-        unit = torch.maximum(unit, bias.detach().abs() / BIAS_MAX)
+        size = bias.detach().abs()
+        unit = torch.maximum(unit, size / BIAS_MAX)
+        if self.weighted:
+            empty = (weights == 0).all(dim=1) & (size > 0)
+            unit = torch.where(empty, size / BIAS_FINE, unit)
         if not self.thresholds:
             # Requantizers and sums that leave hold the bias in whole units of the sum.
             whole = bias / unit
