@@ -94,10 +94,12 @@ class Layer(nn.Module):
                 self.gradients,
             )
             unit, bias = steps * scale, self.bias()
+            empty = (weights == 0).all(dim=1)
         else:
             sums = sum_levels(compute, self.graph, levels, None)
             unit = scale / _window_size(self.graph, compute)
             bias = torch.zeros_like(unit)
+            empty = torch.zeros_like(unit, dtype=torch.bool)
         low, high = self.low.to(sums.dtype), self.high.to(sums.dtype)
         if self.chain.shift is not None:
             gain, offset = self.gain.to(sums.dtype), self.offset.to(sums.dtype)
@@ -107,9 +109,7 @@ class Layer(nn.Module):
             bias = bias + moved
         size = bias.detach().abs()
         unit = torch.maximum(unit, size / BIAS_MAX)
-        if self.weighted:
-            empty = (weights == 0).all(dim=1) & (size > 0)
-            unit = torch.where(empty, size / BIAS_FINE, unit)
+        unit = torch.where(empty & (size > 0), size / BIAS_FINE, unit)
         if not self.thresholds:
             # Requantizers and sums that leave hold the bias in whole units of the sum.
             whole = bias / unit
