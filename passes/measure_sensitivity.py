@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.ir.types import Clip
+    from lowbitc.compiler.onnx_session import Value
     from lowbitc.compiler.statistics.histogram import Histogram
     from lowbitc.passes.calibrate_pact import Samples
 
@@ -226,7 +227,7 @@ class _Rest:
         total = Change()
         for start, stop in self.replay.batches((*self.inputs, self.value)):
             changed = made(start, stop)
-            found: dict[str, object] = {self.value: changed}
+            found: dict[str, Value] = {self.value: changed}
             if self.session is not None:
                 feeds = {v: self.replay.read_float(v, start, stop) for v in self.inputs}
                 if self.value in self.session.graph.inputs:
@@ -235,7 +236,7 @@ class _Rest:
             total += self.compare(found, start, stop)
         return total
 
-    def compare(self, found: Mapping[str, object], start: int, stop: int) -> Change:
+    def compare(self, found: Mapping[str, Value], start: int, stop: int) -> Change:
         """Return how far the outputs of a range of samples have moved, all outputs together."""
         total = Change()
         for value, whole in self.wanted.items():

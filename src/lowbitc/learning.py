@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lowbitc.compiler.datasets.opening import DataSource
-    from lowbitc.compiler.elements import Bools, Int64
+    from lowbitc.compiler.elements import Array, Bools, Int64
     from lowbitc.targets.container import Json
     from lowbitc.targets.learning.rule import Neurons
     from lowbitc.targets.program.program import Program
@@ -118,14 +118,14 @@ def _examples(
     dataset = open_dataset(data, specs, preprocess_of(program))
     simulator = Simulator(feature_program(program), engine, threads=threads)
     features: list[Bools] = []
-    labels: list[Int64] = []
+    labels: list[Array] = []
     for batch in dataset.batches(simulator.batch):
         if batch.labels is None:
             raise CompileError([_unlearnable("no labels")])
         made = simulator.run(batch.inputs)[layer.features]
         features.append(np.asarray(made, np.bool_))
         labels.append(np.asarray(batch.labels))
-    return np.concatenate(features), np.concatenate(labels)
+    return np.concatenate(features), cast("Int64", np.concatenate(labels))
 
 
 def _unlearnable(found: str, allowed: str = "an integer a sample, as y in an .npz") -> Diagnostic:
