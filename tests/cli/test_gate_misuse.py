@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 import lowbitc
 from lowbitc.compiler import replace_file
 from tests.cli.gating import digits, run_gate, samples
+from tests.cli.odd_networks import model_bytes, odd_network
 
 Case = Callable[[Path], "tuple[int, str]"]
 _ROOT = Path(__file__).parent.parent.parent
@@ -80,7 +81,7 @@ def _(folder: Path) -> tuple[int, str]:
 
 @_misuse("a float model of another network")
 def _(folder: Path) -> tuple[int, str]:
-    path = _network(folder, "Identity")
+    path = odd_network(folder, "Identity")
     return _run("--reference", str(path), "--max-drop", "0.02")
 
 
@@ -100,29 +101,6 @@ def _(folder: Path) -> tuple[int, str]:
     return _odd_outputs(folder, "Reciprocal")
 
 
-def _model(graph: onnx.GraphProto) -> bytes:
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    return made.SerializeToString()
-
-
-def _network(folder: Path, op: str) -> Path:
-    """Return x → op(x) → 3 scores, where the operator stays on the CPU."""
-    graph = helper.make_graph(
-        [
-            helper.make_node(op, ["x"], ["h"]),
-            helper.make_node("MatMul", ["h", "w"], ["s"]),
-            helper.make_node("LSTM" if op == "LSTM" else "Identity", ["s"], ["scores"]),
-        ],
-        "odd",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor("w", TensorProto.FLOAT, [3, 3], np.eye(3, dtype=np.float32).ravel())],
-    )
-    path = folder / f"{op}.onnx"
-    path.write_bytes(_model(graph))
-    return path
-
-
 def _odd_outputs(folder: Path, op: str) -> tuple[int, str]:
     """Gate a network whose last part, on the CPU, gives what is no number for some samples."""
     graph = helper.make_graph(
@@ -136,7 +114,7 @@ def _odd_outputs(folder: Path, op: str) -> tuple[int, str]:
         [helper.make_tensor("w", TensorProto.FLOAT, [3, 3], np.eye(3, dtype=np.float32).ravel())],
     )
     path = folder / "odd.onnx"
-    path.write_bytes(_model(graph))
+    path.write_bytes(model_bytes(graph))
     x = np.array([[1.0, 0.5, 0.2], [0.1, 0.9, 0.3], [0.0, -0.7, 0.9]], np.float32)
     np.savez(folder / "calib.npz", x=x)
     data = _npz(folder, x=x, y=np.arange(3))
@@ -346,7 +324,7 @@ def _(folder: Path) -> tuple[int, str]:
 
 @_misuse("a budget of a network that runs on the CPU")
 def _(folder: Path) -> tuple[int, str]:
-    path = _network(folder, "Sin")
+    path = odd_network(folder, "Sin")
     model = onnx.ModelProto.FromString(path.read_bytes())
     del model.graph.node[1]
     model.graph.node[1].input[0] = "h"

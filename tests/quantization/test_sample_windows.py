@@ -82,5 +82,5 @@ def test_the_number_of_rows_does_not_grow_with_the_samples(frames: int) -> None:
     graph = net.graph(net.conv("x", 64))
     sampling = sample_rows(windows_of(graph, graph.nodes[0]), frames)
     rows = frames * sampling.count // sampling.every
-    assert rows <= 1.5 * 2**16
-    assert rows >= min(frames * 256, 2**15)
+    assert rows <= 1.5 * 2**15
+    assert rows >= min(frames * 256, 2**14)
