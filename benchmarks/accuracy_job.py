@@ -16,7 +16,7 @@ import numpy as np
 from agreement import divergence, same_class
 from network_list import NETWORKS
 
-from lowbitc.compilation import compile_with
+from lowbitc.compilation import Retraining, compile_with
 from lowbitc.options import settle
 from lowbitc.passes.recipes import LADDER
 from lowbitc.passes.round_weights import RoundWeights
@@ -51,7 +51,7 @@ def compiled(job: Job, calib: dict[str, Array], folder: Path) -> Path:
     step = None
     if method.startswith("step-"):
         recipe = LADDER[int(method.removeprefix("step-"))][1]
-        step = functools.partial(with_recipe, recipe)
+        step = Retraining(functools.partial(with_recipe, recipe), method)
     weights = {"nearest": "mse", "sawb": "sawb"}.get(method)
     options = settle(
         None,
