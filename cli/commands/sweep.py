@@ -120,9 +120,10 @@ def command(  # noqa: PLR0913 - one a setting
     present.show_table(_table(found))
     click.echo()
     measure = found.metric if found.labelled else "the expected drop (no labels)"
+    kept = "calibration samples that were kept apart" if data is None else f"samples of {data}"
     click.echo(
-        f"Losses are of {measure} on {found.samples} samples that did not calibrate; energy and "
-        "NPs are by the chip's cost model."
+        f"Losses are of {measure} on {found.samples} {kept}; energy and NPs are by the chip's cost "
+        "model."
     )
     trained = [point.name for point in found.points if point.needs_training]
     if trained:

@@ -75,3 +75,21 @@ def test_a_setting_that_is_none_is_wrong_use(digits: Path) -> None:
     result = CliRunner().invoke(command, ["sweep", str(digits / "digits.onnx"), "--bits", "8/3"])
     assert result.exit_code == 2
     assert "LB401" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ((), "calibration samples that were kept apart"),
+        (("--data", "digits.test.npz"), "samples of"),
+    ],
+)
+def test_what_the_losses_were_measured_on_is_said(
+    digits: Path, data: tuple[str, ...], said: str
+) -> None:
+    given = [str(digits / part) if part.endswith(".npz") else part for part in data]
+    few = ["--bits", "8/8/8", "--mixes", "0", "--threads", "1"]
+    result = CliRunner().invoke(command, ["sweep", str(digits / "digits.onnx"), *given, *few])
+    assert result.exit_code == 0, result.output
+    assert said in result.stdout
+    assert all(path in result.stdout for path in given if path.endswith(".npz"))
