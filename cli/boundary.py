@@ -11,8 +11,6 @@ from lowbitc.cli import settings
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from lowbitc.compiler.diagnostics import Diagnostic
-
 
 class Boundary:
     """A context in which errors become findings, and findings become an exit code.
@@ -37,6 +35,7 @@ class Boundary:
             return
         from lowbitc.cli.exit_codes import exit_code
         from lowbitc.cli.findings import show_failure
+        from lowbitc.compiler.diagnose import diagnose
         from lowbitc.compiler.diagnostics import Severity
 
         found = diagnose(error)
@@ -52,35 +51,3 @@ def trace(error: Exception) -> None:
         import traceback
 
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-
-
-def diagnose(error: Exception) -> tuple[Diagnostic, ...]:
-    """Return the findings that an error stands for."""
-    from lowbitc.compiler import diagnostics
-
-    if isinstance(error, diagnostics.CompileError):
-        return error.diagnostics
-    if isinstance(error, OSError) and error.filename is not None:
-        return (
-            diagnostics.error(
-                "LB700",
-                f"{error.filename}: {error.strerror}",
-                hint="check the path, its permissions and the space left",
-            ),
-        )
-    return (
-        diagnostics.error(
-            "LB900",
-            f"internal error: {type(error).__name__}: {error}",
-            found=_place(error),
-            hint="run `lowbitc --debug` with the same command, and report what it prints",
-        ),
-    )
-
-
-def _place(error: Exception) -> str:
-    """Return the innermost file and line of ``error``."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

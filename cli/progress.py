@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def progress() -> Generator[Report]:
+def progress(*, shown: bool = True) -> Generator[Report]:
     """Give a function that is told the step at work, how much of it is done, and of how much.
 
     A new name of a step replaces the one before; a total of 0 stands for "not known".
     """
-    if not sys.stderr.isatty():
+    if not shown or not sys.stderr.isatty():
         from lowbitc.compilation import silent
 
         yield silent

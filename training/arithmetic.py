@@ -54,9 +54,12 @@ class GradientFormat(nn.Module):
     exponent: Tensor
     step: Tensor
 
-    def __init__(self, arithmetic: Arithmetic, seed: int) -> None:
+    def __init__(
+        self, arithmetic: Arithmetic, seed: int, agree: Callable[[float], float] = float
+    ) -> None:
         """Make the format; ``seed`` is that of random rounding."""
         super().__init__()
+        self.agree = agree
         self.arithmetic = arithmetic
         self.seed = seed
         self.register_buffer("exponent", torch.tensor(_UNSET))
@@ -69,7 +72,7 @@ class GradientFormat(nn.Module):
         if self.arithmetic is Arithmetic.LUQ:
             found = round_logarithmic(grad, self._noise(grad))
             return found, found
-        top = self._top(float(grad.abs().max()))
+        top = self._top(self.agree(float(grad.abs().max())))
         if self.arithmetic is Arithmetic.FP8:
             unit = math.ldexp(top, 1 - math.frexp(FP8_GRADIENTS.largest)[1])
             found = FP8_GRADIENTS.round(grad / unit, self._noise(grad)) * unit

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from lowbitc.compiler.diagnostics import CompileError
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.training.arithmetic import Arithmetic
 from lowbitc.training.checkpoint import (
@@ -22,7 +23,9 @@ from lowbitc.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from lowbitc.training.losses import Objective, distance
+from lowbitc.training.exchange import Exchange
+from lowbitc.training.failures import other_run
+from lowbitc.training.losses import Objective, distance, spreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
     from lowbitc.compiler.elements import Array, Int64
     from lowbitc.compiler.ir.graph import Graph
+    from lowbitc.training.distributed import Team
+    from lowbitc.training.exchange import AdaComp
     from lowbitc.training.network import QuantizedNetwork
 
 
@@ -38,8 +43,9 @@ class Schedule:
     """How long and how fast to train.
 
     ``learning_rate`` is Adam's, in units of one level for weights and of the first value for
-    clips; it falls to 0 as half a cosine. ``clip_decay`` is PACT's λ on (α/α₀)². ``arithmetic`` is
-    the format of gradients.
+    clips; it falls to 0 as half a cosine. ``batch`` is that of all processes together.
+    ``clip_decay`` is PACT's λ on (α/α₀)². ``arithmetic`` is the format of gradients,
+    ``compression`` how they go from process to process.
     """
 
     epochs: int = 10
@@ -49,6 +55,7 @@ class Schedule:
     temperature: float = 1.0
     seed: int = 0
     arithmetic: Arithmetic = Arithmetic.FLOAT
+    compression: AdaComp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Examples:
 
 
 class Trainer:
-    """Trains one network; all that it needs to go on is in ``state``."""
+    """Trains one network, alone or in a team; all that it needs to go on is in ``state``."""
 
     def __init__(
         self,
@@ -73,16 +80,19 @@ class Trainer:
         examples: Examples,
         objective: Objective,
         schedule: Schedule,
+        team: Team,
         threads: int = 0,
     ) -> None:
         """Prepare ``wanted``, the float network whose outputs are wanted, and the optimizer."""
         self.network, self.examples = network, examples
-        self.objective, self.schedule = objective, schedule
+        self.objective, self.schedule, self.team = objective, schedule, team
         made = [v for v in network.sources if v not in wanted.inputs]
         self.teacher = FloatSession(
             wanted, fetch=[*network.results, *made], threads=threads, fast=True
         )
-        network.set_arithmetic(schedule.arithmetic, schedule.seed)
+        network.set_arithmetic(schedule.arithmetic, schedule.seed, team)
+        network.to(team.device)
+        self.exchange = Exchange(network, team, schedule.compression)
         learned = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=schedule.learning_rate)
         self.step = 0
@@ -102,21 +112,48 @@ class Trainer:
         that of a run that was not interrupted.
         """
         total = self.schedule.epochs * self.steps_an_epoch
-        if checkpoint is not None and checkpoint.exists():
-            self.resume(load_checkpoint(checkpoint, self.fingerprint()))
+        self._agree()
+        if checkpoint is not None:
+            self._read(checkpoint)
         while len(self.records) < self.schedule.epochs:
             epoch = len(self.records)
-            losses: list[float] = []
-            for rows in self.batches(epoch):
-                self.set_rate(total)
-                losses.append(self.train_on(rows))
-                self.step += 1
-                if advance is not None:
-                    advance(self.step, total)
+            losses = self._train_epoch(epoch, total, advance)
             rate = self.optimizer.param_groups[0]["lr"]
-            self.records.append(EpochRecord(epoch, math.fsum(losses) / len(losses), rate))
+            loss = math.fsum(losses) / len(losses)
+            self.records.append(EpochRecord(epoch, loss, rate, self.exchange.ratios()))
             if checkpoint is not None:
-                save_checkpoint(checkpoint, self.state())
+                held = self.state()
+                if self.team.lead:
+                    save_checkpoint(checkpoint, held)
+
+    def _agree(self) -> None:
+        """Refuse to train with processes that were given something else."""
+        found = self.team.gather(self.fingerprint())
+        if others := [rank for rank, theirs in enumerate(found) if theirs != found[0]]:
+            raise CompileError([other_run(others)])
+
+    def _read(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint, where the lead finds one."""
+        held: Checkpoint | None = None
+        if self.team.lead and checkpoint.exists():
+            held = load_checkpoint(checkpoint, self.fingerprint(), self.team.size)
+        if (shared := self.team.share([held])[0]) is not None:
+            self.resume(shared)
+
+    def _train_epoch(
+        self, epoch: int, total: int, advance: Callable[[int, int], None] | None
+    ) -> list[float]:
+        """Train on all examples once; return the loss of each batch."""
+        model = self.exchange.wrap()
+        losses: list[float] = []
+        for rows in self.batches(epoch):
+            self.set_rate(total)
+            losses.append(self.train_on(model, rows))
+            self.step += 1
+            if advance is not None:
+                advance(self.step, total)
+        own = torch.tensor(losses, dtype=torch.float64) / self.team.size
+        return cast("list[float]", self.team.sum(own).tolist())
 
     def fingerprint(self) -> str:
         """Spell what a checkpoint must agree with: schedule, objective, examples, layers."""
@@ -131,12 +168,14 @@ class Trainer:
             self.optimizer.state_dict(),
             self.step,
             tuple(self.records),
+            tuple(self.exchange.state()),
         )
 
     def resume(self, held: Checkpoint) -> None:
         """Go on from a checkpoint."""
         self.network.load_state_dict(held.network)
         self.optimizer.load_state_dict(held.optimizer)
+        self.exchange.resume(held.residues[self.team.rank])
         self.step, self.records = held.step, list(held.records)
 
     def batches(self, epoch: int) -> Iterator[Int64]:
@@ -151,36 +190,50 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def train_on(self, rows: Int64) -> float:
-        """Take one step; return its loss."""
+    def train_on(self, model: nn.Module, rows: Int64) -> float:
+        """Take one step on a batch; return the loss of this process's part of it.
+
+        The mean of all parts is the loss of the batch. A process without a row takes part with one
+        that does not count.
+        """
+        own = self.team.part(rows)
+        share = len(own) * self.team.size / len(rows)
+        if not len(own):
+            own = rows[:1]
         graph = self.network.graph
         feeds = {
-            name: np.reshape(array[rows], (-1, *graph.shape(name)[1:]))
+            name: np.reshape(array[own], (-1, *graph.shape(name)[1:]))
             for name, array in self.examples.inputs.items()
         }
         known: dict[str, Array] = {**self.teacher.arrays(feeds), **feeds}
-        sources = {v: _tensor(known[v]) for v in self.network.sources}
-        loss = self.loss(self.network.forward(sources), known, rows)
+        sources = {v: self.tensor(known[v]) for v in self.network.sources}
+        loss = self.loss(model(sources), known, own, share)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
         return float(loss.detach())
 
-    def loss(self, found: Mapping[str, Tensor], known: Mapping[str, Array], rows: Int64) -> Tensor:
-        """Return the loss of one batch."""
+    def loss(
+        self, found: Mapping[str, Tensor], known: Mapping[str, Array], rows: Int64, share: float
+    ) -> Tensor:
+        """Return the loss of some rows, which count ``share``."""
         parts: list[Tensor] = []
         if self.objective is not Objective.LABELS:
-            wanted = {v: _tensor(known[v]) for v in found}
-            parts.append(distance(found, wanted, self.schedule.temperature))
+            wanted = {v: self.tensor(known[v]) for v in found}
+            spread = spreads(wanted, self.team, counts=share > 0)
+            apart = distance(found, wanted, self.schedule.temperature, spread)
+            parts.append(apart * share)
         if self.objective is not Objective.FLOAT and self.examples.labels is not None:
             (scores,) = found.values()
-            labels = torch.as_tensor(self.examples.labels[rows])
-            parts.append(functional.cross_entropy(scores.reshape(len(rows), -1), labels))
+            labels = torch.as_tensor(self.examples.labels[rows], device=self.team.device)
+            apart = functional.cross_entropy(scores.reshape(len(rows), -1), labels)
+            parts.append(apart * share)
         if self.schedule.clip_decay:
             held = [self.network.quantizer(v).penalty() for v in self.network.quantizer_of]
             parts.append(self.schedule.clip_decay * torch.stack(held).sum())
         return torch.stack(parts).sum()
 
-
-def _tensor(array: Array) -> Tensor:
-    return torch.as_tensor(np.ascontiguousarray(array, np.float32))
+    def tensor(self, array: Array) -> Tensor:
+        """Return an array on the device."""
+        held = np.ascontiguousarray(array, np.float32)
+        return torch.as_tensor(held, device=self.team.device)

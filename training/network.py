@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
     from lowbitc.passes.chains import Chain
     from lowbitc.passes.replay import Step
+    from lowbitc.training.distributed import Team
     from lowbitc.training.quantizers import WeightMethod
     from lowbitc.training.straight_through import ClipGradient
+
+_RANK_BITS = 20
+"""Seeds of random rounding: those of layers below, of processes above."""
 
 
 class QuantizedNetwork(nn.Module):
@@ -76,12 +80,16 @@ class QuantizedNetwork(nn.Module):
         """Return the layers that hold weights, in order."""
         return tuple(layer for layer in self.layer_at.values() if layer.weighted)
 
-    def set_arithmetic(self, wanted: Arithmetic, seed: int) -> None:
-        """Let the gradients of all layers but the first and last be of few bits."""
+    def set_arithmetic(self, wanted: Arithmetic, seed: int, team: Team) -> None:
+        """Let the gradients of all layers but the first and last be of few bits.
+
+        Scales are those of the batch of all processes, each of which rounds at random by itself.
+        """
         layers = self.weighted_layers()
         formats = choose_formats([layer.chain.compute for layer in layers], wanted)
         for number, (layer, chosen) in enumerate(zip(layers, formats, strict=True)):
-            layer.gradients = GradientFormat(chosen, seed + number)
+            own = seed + number + (team.rank << _RANK_BITS)
+            layer.gradients = GradientFormat(chosen, own, team.largest)
 
     def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the real values of ``results``, n samples joined along axis 0."""

@@ -9,6 +9,7 @@ from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import error, raise_errors
 from lowbitc.compiler.manager import PassResult
 from lowbitc.training.checkpoint import EpochRecord
+from lowbitc.training.distributed import Team, alone
 from lowbitc.training.loop import Examples, Schedule, Trainer
 from lowbitc.training.losses import Objective
 from lowbitc.training.network import QuantizedNetwork
@@ -25,13 +26,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """A calibrated graph to train, and the float one whose outputs are wanted."""
+
+    begun: Graph
+    wanted: Graph
+
+
+@dataclass(frozen=True, slots=True)
 class TrainWeights:
     """Train a calibrated graph, and give its weights as levels.
 
     What is minimised in training is what the chip computes: levels of layers, sums and output
     stages are the integer graph's own. Training starts where ``start``, a pass that rounds
     weights, ends; without it, at the float weights. ``advance`` is told steps done and steps
-    in all; ``records`` gets an entry an epoch.
+    in all; ``records`` gets an entry an epoch. In a team the lead alone runs the pass, and all
+    train.
     """
 
     name: ClassVar[str] = "train-weights"
@@ -42,6 +52,7 @@ class TrainWeights:
     clips: ClipGradient = ClipGradient.PACT_PLUS
     objective: Objective = Objective.BOTH
     schedule: Schedule = field(default_factory=Schedule)
+    team: Team = field(default_factory=alone)
     checkpoint: Path | None = None
     threads: int = 0
     advance: Callable[[int, int], None] | None = None
@@ -51,22 +62,36 @@ class TrainWeights:
         """Return the graph whose weight constants hold int8 levels.
 
         Raises CompileError LB791 where labels cannot reach what the chip puts out, LB792 where a
-        checkpoint is of another run.
+        checkpoint is of another run, LB795 where it is of another number of processes.
         """
         found = () if self.start is None else (self.start.run(graph),)
         begun = found[0].graph if found else graph
-        network = QuantizedNetwork(begun, self.bits, self.weights, self.clips)
+        network = self.train(self.team.share(Start(begun, graph)))
         if not network.weighted_layers():
             return PassResult(graph, changed=False)
-        noticed = found[0].diagnostics if found else ()
-        self._check_labels(network)
-        trainer = Trainer(
-            network, graph, self.examples, self.objective, self.schedule, self.threads
-        )
-        trainer.run(self.advance, self.checkpoint)
-        self.records.extend(trainer.records)
         settle(network)
+        noticed = found[0].diagnostics if found else ()
         return PassResult(write_back(network), changed=True, diagnostics=noticed)
+
+    def train(self, start: Start) -> QuantizedNetwork:
+        """Train in step with the team; without layers that hold weights, do nothing."""
+        network = QuantizedNetwork(start.begun, self.bits, self.weights, self.clips)
+        if not network.weighted_layers():
+            return network
+        self._check_labels(network)
+        with self.team.threads(self.threads) as threads:
+            trainer = Trainer(
+                network,
+                start.wanted,
+                self.examples,
+                self.objective,
+                self.schedule,
+                self.team,
+                threads,
+            )
+            trainer.run(self.advance, self.checkpoint)
+        self.records.extend(trainer.records)
+        return network
 
     def _check_labels(self, network: QuantizedNetwork) -> None:
         """Refuse labels where the chip's only result does not hold one row of scores a sample."""

@@ -69,6 +69,7 @@ def _judged(program: Path, data: str, arguments: GateArguments) -> Verdict:
     from lowbitc.cli import boundary
     from lowbitc.cli.exit_codes import exit_code
     from lowbitc.cli.progress import progress
+    from lowbitc.compiler.diagnose import diagnose
     from lowbitc.compiler.diagnostics import Severity
     from lowbitc.gating import unmeasured
 
@@ -79,7 +80,7 @@ def _judged(program: Path, data: str, arguments: GateArguments) -> Verdict:
         with progress() as told:
             return held.judge(program, data, compiling, told)
     except Exception as problem:  # noqa: BLE001 - the result must say so, whatever it is
-        found = boundary.diagnose(problem)
+        found = diagnose(problem)
         boundary.trace(problem)
         codes = (d.code for d in found if d.severity is Severity.ERROR)
         return unmeasured(program.name, Path(data).name, found, exit_code(codes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,8 @@ from lowbitc.cli import options
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from lowbitc.compiler.diagnostics import Diagnostic
 
 
 @click.command("tune")
@@ -68,7 +71,7 @@ if TYPE_CHECKING:
     default=64,
     show_default=True,
     metavar="N",
-    help="Examples in each step.",
+    help="Examples in each step, of all processes together.",
 )
 @click.option(
     "--learning-rate",
@@ -102,6 +105,28 @@ if TYPE_CHECKING:
     help="The format of gradients in training, simulated.",
 )
 @click.option(
+    "--compress",
+    default="none",
+    show_default=True,
+    metavar="none|adacomp",
+    help="What processes send each other: gradients, or AdaComp's few.",
+)
+@click.option(
+    "--bins",
+    type=(click.IntRange(min=1), click.IntRange(min=1)),
+    default=(50, 500),
+    show_default=True,
+    metavar="CONV DENSE",
+    help="How many gradients of convolutions, and of dense layers, an AdaComp bin holds.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda",
+    help="Where to train; auto is CUDA where there is one for each process.",
+)
+@click.option(
     "--checkpoint",
     type=options.FILE,
     metavar="FILE",
@@ -128,6 +153,9 @@ def command(  # noqa: PLR0913 - one a setting
     clip_decay: float,
     seed: int,
     arithmetic: str,
+    compress: str,
+    bins: tuple[int, int],
+    device: str,
     checkpoint: Path | None,
     target: str | None,
     config: Path | None,
@@ -137,12 +165,13 @@ def command(  # noqa: PLR0913 - one a setting
     """Train a float model for a number of bits, then compile it.
 
     Weights, clips and biases learn what the chip will compute: the forward pass of training has
-    the chip's own levels. Needs PyTorch: pip install 'lowbitc[train]'.
+    the chip's own levels. Needs PyTorch: pip install 'lowbitc[train]'. On several processes:
+    torchrun --nproc-per-node 2 -m lowbitc tune MODEL.onnx ...
     """
     from lowbitc.cli import findings, present, settings
     from lowbitc.cli.made import summary
     from lowbitc.cli.progress import progress
-    from lowbitc.tuning import Training, tune
+    from lowbitc.tuning import Training, taking_part, tune
 
     training = Training(
         weights=weights,
@@ -154,32 +183,56 @@ def command(  # noqa: PLR0913 - one a setting
         clip_decay=clip_decay,
         seed=seed,
         arithmetic=arithmetic,
+        compress=compress,
+        bins=bins,
+        device=device,
         checkpoint=checkpoint,
     )
-    with progress() as told:
-        tuned = tune(
-            model,
-            data,
-            training=training,
-            calib=calib,
-            bits=bits,
-            target=target,
-            config=config,
-            shapes=shapes,
-            threads=threads,
-            report=told,
-        )
-    made = tuned.compilation
-    path = output or model.with_suffix(".tuned.lbc")
-    made.program.save(path)
+    with taking_part(training, end_as_another) as team:
+        with progress(shown=team.lead) as told:
+            tuned = tune(
+                model,
+                data,
+                training=training,
+                calib=calib,
+                bits=bits,
+                target=target,
+                config=config,
+                shapes=shapes,
+                threads=threads,
+                report=told,
+                team=team,
+            )
+        if not team.lead:
+            return
+        made = tuned.compilation
+        path = output or model.with_suffix(".tuned.lbc")
+        made.program.save(path)
     if settings.current().format == "json":
         present.show_json(
             {**summary(made, path), "diagnostics": made.diagnostics, "epochs": list(tuned.epochs)}
         )
         return
     findings.show_findings(made.diagnostics)
-    columns = (present.Column("epoch", "right"), present.Column("loss", "right"))
-    rows = tuple((str(r.epoch + 1), f"{r.loss:.4f}") for r in tuned.epochs)
+    kinds = tuple(dict.fromkeys(kind for epoch in tuned.epochs for kind in epoch.compression))
+    columns = (
+        present.Column("epoch", "right"),
+        present.Column("loss", "right"),
+        *(present.Column(f"{kind} sent", "right") for kind in kinds),
+    )
+    rows = tuple(
+        (str(r.epoch + 1), f"{r.loss:.4f}", *(f"1/{r.compression[k]:.1f}" for k in kinds))
+        for r in tuned.epochs
+    )
     present.show_table(present.Table(columns, rows))
     click.echo()
     present.show_pairs({k: present.spell(v) for k, v in summary(made, path).items()})
+
+
+def end_as_another(found: tuple[Diagnostic, ...]) -> None:
+    """End this process with the exit code of another that failed, and reports."""
+    from lowbitc.cli.exit_codes import exit_code
+    from lowbitc.compiler.diagnostics import Severity
+
+    # Nothing else ends a process whose main thread waits for the other.
+    os._exit(exit_code(d.code for d in found if d.severity is Severity.ERROR))

@@ -29,4 +29,29 @@ CODES: tuple[Code, ...] = (
         "Going on from it would give a result that no run gives.",
         "Give another --checkpoint, or remove the file to start over.",
     ),
+    Code(
+        "LB795",
+        "Checkpoint of another number of processes",
+        "The checkpoint was written by a run on more or fewer processes.",
+        "Each process keeps what AdaComp has not sent yet, and sums of gradients round by how many "
+        "there are: going on would give a result that no run gives.",
+        "Go on with as many processes as wrote it, give another --checkpoint, or remove the file.",
+    ),
+    Code(
+        "LB796",
+        "Processes that train together fell apart",
+        "Another process ended without a word, cannot be reached, or was given other data or "
+        "settings.",
+        "Each step needs the gradients of all processes, for the same examples and settings.",
+        "Start all of them with one torchrun command, on machines that reach each other and hold "
+        "the same files; with --checkpoint a run goes on from its last epoch.",
+    ),
+    Code(
+        "LB797",
+        "No CUDA device",
+        "--device cuda was asked for, and PyTorch finds no CUDA device for each process.",
+        "Training on another device than the one asked for would take unexpectedly long.",
+        "Train on the processor (--device cpu), start fewer processes, or install a PyTorch with "
+        "CUDA.",
+    ),
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,23 +19,28 @@ from lowbitc.compilation import (
     open_stream,
     silent,
 )
-from lowbitc.compiler.diagnostics import CompileError, error, raise_errors
+from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error, raise_errors
 from lowbitc.compiler.frontend import import_model
 from lowbitc.options import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from lowbitc.compilation import Report
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.options import Options
     from lowbitc.training.checkpoint import EpochRecord
+    from lowbitc.training.distributed import Team
+    from lowbitc.training.failures import Ending
     from lowbitc.training.loop import Examples
+    from lowbitc.training.train_weights import Start, TrainWeights
 
 WEIGHTS = ("lsq", "sawb", "sawb+", "minmax")
 CLIPS = ("pact+", "pact")
 TOWARD = ("both", "labels", "float")
 ARITHMETIC = ("float", "fp8", "luq", "fp4")
+COMPRESS = ("none", "adacomp")
+DEVICES = ("auto", "cpu", "cuda")
 _READ_AT_ONCE = 256
 
 
@@ -44,7 +51,9 @@ class Training:
     Learned scales ("lsq") start from weights that are rounded with error feedback, others from
     the float weights. ``weights`` is where the scales of weights come from, ``clips`` what the
     clips of activations learn from, ``toward`` what is minimised (without labels "both" is
-    "float"), ``arithmetic`` the format of gradients.
+    "float"), ``arithmetic`` the format of gradients. ``batch`` is that of all processes that train
+    together; ``compress`` is how gradients go between them, ``bins`` AdaComp's bins of convolutions
+    and of dense layers.
     """
 
     weights: str = "lsq"
@@ -57,12 +66,17 @@ class Training:
     temperature: float = 1.0
     seed: int = 0
     arithmetic: str = "float"
+    compress: str = "none"
+    bins: tuple[int, int] = (50, 500)
+    device: str = "auto"
     checkpoint: Path | None = None
 
     def __str__(self) -> str:
         """Spell what decides the result, for the program's manifest."""
         held = asdict(self)
-        del held["checkpoint"]
+        del held["checkpoint"], held["device"]
+        if self.compress == "none":
+            del held["compress"], held["bins"]
         return ", ".join(f"{name} {value}" for name, value in held.items())
 
 
@@ -86,29 +100,44 @@ def tune(  # noqa: PLR0913 - one argument a setting
     shapes: Sequence[str] = (),
     threads: int = 0,
     report: Report = silent,
+    team: Team | None = None,
 ) -> Tuned:
     """Train a float model for a number of bits, and compile what was learned.
 
     ``data`` holds examples, with labels in ``y`` where there are any; clips start from ``calib``,
-    or from the first examples. Needs PyTorch. Raises CompileError LB790 without it, LB731 for
-    settings that cannot be used, LB791 and LB792 as the pass does.
+    or from the first examples. Under torchrun all processes train together, as ``team`` says or as
+    the environment does, and all get the same result. Needs PyTorch. Raises CompileError LB790
+    without it, LB731 for settings that cannot be used, LB791, LB792 and LB795 as the pass does,
+    LB796 and LB797 as ``taking_part`` does.
     """
-    options = settle(
-        Path(model),
-        calib=data if calib is None else calib,
-        bits=bits,
-        target=target,
-        config=None if config is None else Path(config),
-        shapes=shapes,
-        threads=threads,
-    )
-    return tune_with(Path(model), data, options, training or Training(), report)
+    chosen = training or Training()
+    with contextlib.ExitStack() as stack:
+        held = team or stack.enter_context(taking_part(chosen))
+        options = settle(
+            Path(model),
+            calib=data if calib is None else calib,
+            bits=bits,
+            target=target,
+            config=None if config is None else Path(config),
+            shapes=shapes,
+            threads=threads,
+        )
+        return _tune_with(Path(model), data, options, chosen, report, held)
 
 
-def tune_with(
-    model: Path, data: DataSource, options: Options, training: Training, report: Report = silent
-) -> Tuned:
-    """Train and compile with settled options."""
+def _leave(_found: tuple[Diagnostic, ...]) -> None:
+    """End as a process does that an exception ended."""
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def taking_part(training: Training, end: Ending = _leave) -> Generator[Team]:
+    """Take part in the training run that the environment names, as torchrun sets it.
+
+    Where another process fails, ``end`` is called with its findings, in a thread, and must end this
+    one. Raises CompileError LB790 without PyTorch, LB731 for settings that cannot be used, LB796
+    where the other processes cannot be reached or one is gone, LB797 where there is no CUDA.
+    """
     if importlib.util.find_spec("torch") is None:
         raise CompileError(
             [
@@ -120,18 +149,59 @@ def tune_with(
                 )
             ]
         )
-    _check(training)
+    from lowbitc.training.distributed import join  # noqa: PLC0415 - torch, for this alone
+
+    with join(training.device, end) as team:
+        _check(training, team)
+        yield team
+
+
+def _tune_with(
+    model: Path,
+    data: DataSource,
+    options: Options,
+    training: Training,
+    report: Report,
+    team: Team,
+) -> Tuned:
+    """Train with settled options; the lead compiles, the others train when it does."""
+    learn = _pass(model, data, options, training, report, team)
+    while not team.lead:
+        told: Tuned | Start = team.share(None)
+        if isinstance(told, Tuned):
+            return told
+        learn.train(told)
+    if training.weights != "lsq":
+        # Statistics of weights that are rounded already are those of levels, not of weights.
+        options = replace(options, weights="mse")
+    spelled = f"{training}, processes {team.size}" if team.size > 1 else str(training)
+    made = compile_with(
+        model,
+        options,
+        training=Retraining(lambda rounding: replace(learn, start=rounding), spelled),
+        report=report,
+    )
+    return team.share(Tuned(made, tuple(learn.records)))
+
+
+def _pass(
+    model: Path,
+    data: DataSource,
+    options: Options,
+    training: Training,
+    report: Report,
+    team: Team,
+) -> TrainWeights:
+    """Make the pass that trains."""
     from lowbitc.training.arithmetic import Arithmetic  # noqa: PLC0415 - torch, for this alone
+    from lowbitc.training.exchange import AdaComp  # noqa: PLC0415
     from lowbitc.training.loop import Schedule  # noqa: PLC0415
     from lowbitc.training.losses import Objective  # noqa: PLC0415
     from lowbitc.training.quantizers import WeightMethod  # noqa: PLC0415
     from lowbitc.training.straight_through import ClipGradient  # noqa: PLC0415
     from lowbitc.training.train_weights import TrainWeights  # noqa: PLC0415
 
-    if training.weights != "lsq":
-        # Statistics of weights that are rounded already are those of levels, not of weights.
-        options = replace(options, weights="mse")
-    learn = TrainWeights(
+    return TrainWeights(
         _read_examples(model, data, options),
         options.bits,
         None,
@@ -146,32 +216,52 @@ def tune_with(
             temperature=training.temperature,
             seed=training.seed,
             arithmetic=Arithmetic(training.arithmetic),
+            compression=AdaComp(*training.bins) if training.compress == "adacomp" else None,
         ),
+        team=team,
         checkpoint=training.checkpoint,
         threads=options.threads,
         advance=lambda done, total: report("train", done, total),
     )
-    made = compile_with(
-        model,
-        options,
-        training=Retraining(lambda rounding: replace(learn, start=rounding), str(training)),
-        report=report,
-    )
-    return Tuned(made, tuple(learn.records))
 
 
-def _check(training: Training) -> None:
+def _check(training: Training, team: Team) -> None:
     allowed = {
         "weights": WEIGHTS,
         "clips": CLIPS,
         "toward": TOWARD,
         "arithmetic": ARITHMETIC,
+        "compress": COMPRESS,
+        "device": DEVICES,
     }
     raise_errors(
         error("LB731", f"unknown {name}", found=getattr(training, name), allowed=", ".join(names))
         for name, names in allowed.items()
         if getattr(training, name) not in names
     )
+    if training.compress != "none" and team.size == 1:
+        raise_errors(
+            [
+                error(
+                    "LB731",
+                    "there is nobody to send compressed gradients to",
+                    found=f"compress {training.compress} in a single process",
+                    allowed="two processes or more",
+                    hint="torchrun --nproc-per-node 2 -m lowbitc tune ...",
+                )
+            ]
+        )
+    if min(training.bins) < 1:
+        raise_errors(
+            [
+                error(
+                    "LB731",
+                    "bins hold one gradient at least",
+                    found="/".join(map(str, training.bins)),
+                    allowed="two whole numbers from 1 on",
+                )
+            ]
+        )
 
 
 def _read_examples(model: Path, data: DataSource, options: Options) -> Examples:
