@@ -149,6 +149,8 @@ def taking_part(training: Training, end: Ending = _leave) -> Generator[Team]:
                 )
             ]
         )
+    # What torch's sockets say of a process that is gone, with traces, is said once and by LB796.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from lowbitc.training.distributed import join  # noqa: PLC0415 - torch, for this alone
 
     with join(training.device, end) as team:
