@@ -61,14 +61,16 @@ def limit_option() -> Decorator:
     )
 
 
-def threads_option() -> Decorator:
+def threads_option(
+    text: str = "Threads to use; 0 is one a core. Results do not depend on it.",
+) -> Decorator:
     """Take the number of threads."""
     return click.option(
         "--threads",
         type=click.IntRange(min=0),
         default=0,
         metavar="N",
-        help="Threads to use; 0 is one a core. Results do not depend on it.",
+        help=text,
     )
 
 

@@ -135,7 +135,9 @@ if TYPE_CHECKING:
 @options.target_option()
 @options.config_option()
 @options.shape_option()
-@options.threads_option()
+@options.threads_option(
+    "Threads to use; 0 is one a core. Sums of gradients round differently with another number."
+)
 @options.format_option()
 def command(  # noqa: PLR0913 - one a setting
     model: Path,

