@@ -13,17 +13,16 @@ static inline ptrdiff_t packed_stride(const Op *op) {
     return op->algo == ALGO_GEMM16 ? round_up(op->depth, 16) + 16 : round_up(op->depth, 32) + 32;
 }
 
-/* What follows the output stage of `n` channels: tables and the residual Add, on rows of bytes. */
-static void finish_rows(const Job *j, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows,
-                        int n) {
-    const Op *op = j->op;
-    const Path *k = j->plan->path;
-    if (op->stage.table)
-        for (int r = 0; r < rows; r++) k->lookup(out + r * ldo, (size_t)n, op->stage.table);
-    if (!other) return;
-    k->add(&op->add, out, ldo, other, ldb, rows, (size_t)n);
-    if (op->add.table)
-        for (int r = 0; r < rows; r++) k->lookup(out + r * ldo, (size_t)n, op->add.table);
+/* Replace rows of n levels by their entries in a table, if there is one. */
+static void look_up(const Job *j, const uint8_t *table, uint8_t *out, ptrdiff_t ldo, int rows, int n) {
+    for (int r = 0; r < rows && table; r++) j->plan->path->lookup(out + r * ldo, (size_t)n, table);
+}
+
+/* The residual Add that is fused into a layer, on rows of n of its levels. */
+static void add_other(const Job *j, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows, int n) {
+    if (j->op->other < 0) return;
+    j->plan->path->add(&j->op->add, out, ldo, other, ldb, rows, (size_t)n);
+    look_up(j, j->op->add.table, out, ldo, rows, n);
 }
 
 /* Where a panel's channels of an output pixel lie, and those of the other operand of a fused Add. */
@@ -36,7 +35,7 @@ static inline const uint8_t *panel_other(const Job *j, Panel p, ptrdiff_t pixel)
     return value_data(j, j->op->other) + pixel * value_of(j, j->op->out)->c + p.channel;
 }
 
-/* Turn accumulators [rows][TILE_N] of one panel into consecutive pixels of the output. */
+/* Turn accumulators [rows][TILE_N] of one panel into consecutive pixels of the output, before a fused Add. */
 static void finish_tile(const Job *j, Panel p, int panel, const int32_t *acc, int rows, ptrdiff_t pixel) {
     const Op *op = j->op;
     const ptrdiff_t ldo = value_of(j, op->out)->c;
@@ -46,7 +45,37 @@ static void finish_tile(const Job *j, Panel p, int panel, const int32_t *acc, in
         return;
     }
     j->plan->path->stage(&op->stage, op->panel_form[panel], p.channel, p.n, acc, rows, out, ldo);
-    finish_rows(j, out, ldo, panel_other(j, p, pixel), ldo, rows, p.n);
+    look_up(j, op->stage.table, out, ldo, rows, p.n);
+}
+
+/* --- shares of the work ------------------------------------------------------------------- */
+
+/* Units [first, last) of a job's block i of `blocks`: whole tiles of `step` units, shared out evenly. */
+static inline int block_start(const Job *j, int units, int i) {
+    const int step = j->plan->path->mr;
+    return imin(units, part_start((units + step - 1) / step, j->blocks, i) * step);
+}
+
+/* Choose how many blocks the units are shared out into, and into how many parts each block's panels are split, so
+ * that all threads end together. In units of a tile times a panel: a block reads a panel's weights once, which costs
+ * about as much as a tile; packing a tile costs a quarter; and of a task that is being waited for, 5 % are idle. */
+static void balance(Job *j, int units, int limit, int parts) {
+    const int step = j->plan->path->mr, tiles = (units + step - 1) / step, least = (tiles + limit / step - 1) / (limit / step);
+    const int most = imin(tiles, imax(least, 4 * j->threads) + j->threads);
+    double lowest = 0;
+    j->blocks = least;
+    for (int blocks = least; blocks <= most && j->threads > 1; blocks++)
+        for (int split = 1; split <= imin(parts, 2 * j->threads); split++) {
+            const double rows = (double)tiles / blocks, panels = (double)parts / split, task = (rows + 1) * panels + rows / 4;
+            const int rounds = (blocks * split + j->threads - 1) / j->threads;
+            const double uneven = (tiles % blocks ? panels : 0) + (parts % split ? rows : 0);
+            const double cost = rounds * task + uneven + task / 20;
+            if (lowest > 0 && cost >= lowest) continue;
+            lowest = cost;
+            j->blocks = blocks;
+            j->split = split;
+        }
+    j->tasks = j->blocks * j->split;
 }
 
 /* --- matrix products over packed rows ----------------------------------------------------- */
@@ -128,8 +157,8 @@ static void gemm_task(void *context, int task, int thread) {
     const Path *k = j->plan->path;
     const Value *out = value_of(j, op->out);
     const int rows = j->batch * out->h * out->w, panels = op->groups * op->panels;
-    const int first = task / j->split * j->block, last = imin(first + j->block, rows);
-    const int end = part_start(panels, j->split, task % j->split + 1);
+    const int first = block_start(j, rows, task / j->split), last = block_start(j, rows, task / j->split + 1);
+    const int begin = part_start(panels, j->split, task % j->split), end = part_start(panels, j->split, task % j->split + 1);
     const int in_place = reads_in_place(j->plan, op), wide = op->algo == ALGO_GEMM16;
     const int pairs = (op->depth + 1) / 2, quads = (op->depth + 3) / 4;
     const ptrdiff_t stride = in_place ? value_of(j, op->in)->c : packed_stride(op);
@@ -137,7 +166,7 @@ static void gemm_task(void *context, int task, int thread) {
     uint8_t *packed = thread_scratch(j, thread) + (MAX_ROWS + 2) * TILE_N * sizeof *acc;
     const uint8_t *block = in_place ? value_data(j, op->in) + first * stride : packed;
     int group = -1;
-    for (int q = part_start(panels, j->split, task % j->split); q < end; q++) {
+    for (int q = begin; q < end; q++) {
         const Panel p = panel_of(op, q, out->c);
         const void *w = (const char *)op->weights + q * op->panel_bytes;
         const int32_t *init = op->init + q * TILE_N;
@@ -152,7 +181,7 @@ static void gemm_task(void *context, int task, int thread) {
                 n = wide ? k->levels16(&op->stage, form, p.channel, to, out->c, a, stride, w, pairs, last - r)
                          : k->levels8(&op->stage, form, p.channel, to, out->c, a, stride, w, init, quads, last - r);
                 if (n > 0) {
-                    finish_rows(j, to, out->c, panel_other(j, p, r), out->c, n, TILE_N);
+                    look_up(j, op->stage.table, to, out->c, n, TILE_N);
                     continue;
                 }
             }
@@ -162,6 +191,10 @@ static void gemm_task(void *context, int task, int thread) {
             finish_tile(j, p, q, acc, n, r);
         }
     }
+    /* All panels at once, so that the other operand is read in the order in which it lies. */
+    const Panel start = panel_of(op, begin, out->c), stop = panel_of(op, end - 1, out->c);
+    add_other(j, panel_out(j, start, first), out->c, panel_other(j, start, first), out->c, last - first,
+              stop.channel + stop.n - start.channel);
 }
 
 /* Rows of a block: at most BLOCK_BYTES packed, a multiple of the tile's rows. */
@@ -169,22 +202,6 @@ static int gemm_block_limit(const Plan *plan, const Op *op) {
     const ptrdiff_t bytes = packed_stride(op) * (op->algo == ALGO_GEMM16 ? 2 : 1);
     const int rows = (int)(BLOCK_BYTES / bytes);
     return imax(1, imin(96, rows) / plan->path->mr) * plan->path->mr;
-}
-
-/* Choose block and split so that the tasks are about equal and enough for the threads. */
-static void balance(Job *j, int units, int limit, int step, int parts) {
-    int blocks = (units + limit - 1) / limit;
-    const int wanted = j->threads > 1 ? 4 * j->threads : 1;
-    j->split = 1;
-    if (blocks < wanted) {
-        const int finer = imin(wanted, (units + 2 * step - 1) / (2 * step));
-        if (finer > blocks) blocks = finer;
-        j->split = imin(imax(1, parts / 2), (wanted + blocks - 1) / blocks);
-    }
-    if (j->threads > 1 && blocks > j->threads) blocks = (int)round_up(blocks, j->threads);
-    j->block = (int)round_up((units + blocks - 1) / blocks, step);
-    if (j->block > limit) j->block = limit;
-    j->tasks = (units + j->block - 1) / j->block * j->split;
 }
 
 /* --- Winograd ----------------------------------------------------------------------------- */
@@ -257,7 +274,8 @@ static void wino_scatter(const Job *j, const int32_t *products, int32_t *y, Pane
             const uint8_t *from = panel_other(j, p, t->pixel + (ptrdiff_t)dy * out->w);
             for (int dx = 0; dx < t->wide; dx++, from += out->c) memcpy(other + (dy * m + dx) * TILE_N, from, (size_t)p.n);
         }
-        finish_rows(j, levels, 0, op->other >= 0 ? other : NULL, 0, 1, m * m * TILE_N);
+        look_up(j, op->stage.table, levels, 0, 1, m * m * TILE_N);
+        add_other(j, levels, 0, other, 0, 1, m * m * TILE_N);
         for (int dy = 0; dy < t->high; dy++) {
             uint8_t *to = panel_out(j, p, t->pixel + (ptrdiff_t)dy * out->w);
             for (int dx = 0; dx < t->wide; dx++, to += out->c)
@@ -274,8 +292,8 @@ static void wino_task(void *context, int task, int thread) {
     const Value *in = value_of(j, op->in), *out = value_of(j, op->out);
     const int m = wino_size(op), positions = (m + 2) * (m + 2);
     const int tiles = j->batch * ((out->h + m - 1) / m) * ((out->w + m - 1) / m);
-    const int first = task / j->split * j->block, last = imin(first + j->block, tiles);
-    const ptrdiff_t stride = wino_stride(in), block = j->block;
+    const int first = block_start(j, tiles, task / j->split), last = block_start(j, tiles, task / j->split + 1);
+    const ptrdiff_t stride = wino_stride(in), block = last - first;
     const int pairs = (in->c + 1) / 2, end = part_start(op->panels, j->split, task % j->split + 1);
     int32_t *y = (int32_t *)(void *)thread_scratch(j, thread);
     int32_t *products = y + (16 + 2) * TILE_N;
@@ -352,11 +370,12 @@ static void depthwise_task(void *context, int task, int thread) {
             uint8_t *to = panel_out(j, p, pixel);
             if (p.n == TILE_N && !op->stage.raw &&
                 k->depthwise_levels(&taps, &op->stage, op->panel_form[q], p.channel, line, step, out->w, to, out->c)) {
-                finish_rows(j, to, out->c, panel_other(j, p, pixel), out->c, out->w, TILE_N);
+                look_up(j, op->stage.table, to, out->c, out->w, TILE_N);
             } else {
                 k->depthwise(&taps, line, step, out->w, acc);
                 finish_tile(j, p, q, acc, out->w, pixel);
             }
+            add_other(j, to, out->c, panel_other(j, p, pixel), out->c, out->w, p.n);
         }
     }
 }

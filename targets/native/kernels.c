@@ -89,12 +89,11 @@ static void run_op(Job *j) {
             j->tasks = blocks * j->split;
         } else if (op->algo == ALGO_GEMM16 || op->algo == ALGO_GEMM8) {
             task = gemm_task;
-            balance(j, j->batch * out->h * out->w, gemm_block_limit(j->plan, op), j->plan->path->mr,
-                    op->groups * op->panels);
+            balance(j, j->batch * out->h * out->w, gemm_block_limit(j->plan, op), op->groups * op->panels);
         } else {
             const int m = wino_size(op), tiles = j->batch * ((out->h + m - 1) / m) * ((out->w + m - 1) / m);
             task = wino_task;
-            balance(j, tiles, wino_block_limit(j->plan, op), j->plan->path->mr, op->panels);
+            balance(j, tiles, wino_block_limit(j->plan, op), op->panels);
         }
     }
     pool_for(task, j, j->tasks, j->threads);

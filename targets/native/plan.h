@@ -62,7 +62,8 @@ typedef struct {
     const Plan *plan;
     const Op *op;
     int batch, threads;
-    int tasks, block, split;    /* rows, tiles or lines in a block; parts a block's channels are split into */
+    int tasks, block, blocks;   /* lines or pixels in a block; blocks of matrix products */
+    int split;                  /* parts a block's channels are split into */
     const uint8_t *source;
     uint8_t *target;
 } Job;
