@@ -5,6 +5,7 @@
 #include "plan.h"
 
 enum { BLOCK_BYTES = 192 * 1024, LINE_BYTES = 64 * 1024, WINO_BYTES = 256 * 1024, MAX_TILES = 48 };
+enum { MANY_CHANNELS = 256, MANY_TILES = 32 };
 
 static inline int wino_size(const Op *op) { return op->algo == ALGO_WINO4 ? 4 : 2; }
 
@@ -208,9 +209,21 @@ static int gemm_block_limit(const Plan *plan, const Op *op) {
 
 static inline ptrdiff_t wino_stride(const Value *in) { return round_up(in->c, 16) + 16; }
 
+/* Panels whose products wait for each other. Where a block's patches outgrow the cache, a position's patches meet the
+ * weights of several panels while they are there; a panel's weights lie position by position, then panel by panel. */
+static inline int wino_together(const Value *in) { return in->c >= MANY_CHANNELS ? 4 : 1; }
+
+/* Weights of one panel at one position, in elements, and where those of panel q start. */
+static inline ptrdiff_t wino_share(const Value *in) { return (in->c + 1) / 2 * (ptrdiff_t)(2 * TILE_N); }
+static inline int16_t *wino_weights(const Op *op, const Value *in, int q) {
+    const int together = wino_together(in);
+    return (int16_t *)(void *)((char *)op->weights + q / together * together * op->panel_bytes) + q % together * wino_share(in);
+}
+
 static int wino_block_limit(const Plan *plan, const Op *op) {
     const int m = wino_size(op), positions = (m + 2) * (m + 2), mr = plan->path->mr;
-    const int tiles = (int)(WINO_BYTES / (positions * wino_stride(&plan->values[op->in]) * 2));
+    const Value *in = &plan->values[op->in];
+    const int tiles = wino_together(in) > 1 ? MANY_TILES : (int)(WINO_BYTES / (positions * wino_stride(in) * 2));
     return imax(2, imin(MAX_TILES, tiles) / mr) * mr;
 }
 
@@ -293,21 +306,25 @@ static void wino_task(void *context, int task, int thread) {
     const int m = wino_size(op), positions = (m + 2) * (m + 2);
     const int tiles = j->batch * ((out->h + m - 1) / m) * ((out->w + m - 1) / m);
     const int first = block_start(j, tiles, task / j->split), last = block_start(j, tiles, task / j->split + 1);
-    const ptrdiff_t stride = wino_stride(in), block = last - first;
-    const int pairs = (in->c + 1) / 2, end = part_start(op->panels, j->split, task % j->split + 1);
+    const ptrdiff_t stride = wino_stride(in), share = wino_share(in), block = last - first;
+    const int pairs = (in->c + 1) / 2, together = wino_together(in), groups = (op->panels + together - 1) / together;
+    const int end = part_start(groups, j->split, task % j->split + 1);
     int32_t *y = (int32_t *)(void *)thread_scratch(j, thread);
     int32_t *products = y + (16 + 2) * TILE_N;
-    int16_t *v = (int16_t *)(void *)(products + (positions * block + 2) * TILE_N);
+    int16_t *v = (int16_t *)(void *)(products + (together * positions * block + 2) * TILE_N);
     Tile tile[MAX_TILES];
     wino_tiles(out, m, first, last, tile);
     wino_gather(j, v, tile, last - first, (int)block);
-    for (int q = part_start(op->panels, j->split, task % j->split); q < end; q++) {
-        const Panel p = panel_of(op, q, out->c);
-        const int16_t *w = (const int16_t *)(const void *)((const char *)op->weights + q * op->panel_bytes);
-        for (int position = 0; position < positions; position++, w += pairs * 2 * p.nr)
-            k->gemm16(products + position * block * TILE_N, v + position * block * stride, stride, w, pairs,
-                      last - first, p.nr);
-        wino_scatter(j, products, y, p, q, tile, last - first, (int)block);
+    for (int g = part_start(groups, j->split, task % j->split); g < end; g++) {
+        const int start = g * together, n = imin(together, op->panels - start);
+        const int16_t *w = wino_weights(op, in, start);
+        for (int position = 0; position < positions; position++, w += together * share)
+            for (int q = 0; q < n; q++)
+                k->gemm16(products + (q * positions + position) * block * TILE_N, v + position * block * stride, stride,
+                          w + q * share, pairs, last - first, panel_of(op, start + q, out->c).nr);
+        for (int q = 0; q < n; q++)
+            wino_scatter(j, products + q * positions * block * TILE_N, y, panel_of(op, start + q, out->c), start + q,
+                         tile, last - first, (int)block);
     }
 }
 

@@ -59,7 +59,7 @@ static ptrdiff_t op_scratch(const Plan *plan, const Op *op) {
     }
     default: {
         const int m = wino_size(op), positions = (m + 2) * (m + 2);
-        return tile + wino_block_limit(plan, op) * positions * (ptrdiff_t)(TILE_N * 4 + wino_stride(in) * 2);
+        return tile + wino_block_limit(plan, op) * positions * (ptrdiff_t)(wino_together(in) * TILE_N * 4 + wino_stride(in) * 2);
     }
     }
 }
@@ -93,7 +93,7 @@ static void run_op(Job *j) {
         } else {
             const int m = wino_size(op), tiles = j->batch * ((out->h + m - 1) / m) * ((out->w + m - 1) / m);
             task = wino_task;
-            balance(j, tiles, wino_block_limit(j->plan, op), op->panels);
+            balance(j, tiles, wino_block_limit(j->plan, op), (op->panels + wino_together(in) - 1) / wino_together(in));
         }
     }
     pool_for(task, j, j->tasks, j->threads);

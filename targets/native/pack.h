@@ -54,14 +54,14 @@ static void wino_filter(int m, const int8_t *w, ptrdiff_t tap_stride, int32_t *u
         }
 }
 
-static void pack_wino(int16_t *to, const int8_t *w, int channels, int m, Panel p) {
-    const int positions = (m + 2) * (m + 2), pairs = (channels + 1) / 2;
+/* `to` is the panel's share of its first position; the next position's lies `apart` behind. */
+static void pack_wino(int16_t *to, ptrdiff_t apart, const int8_t *w, int channels, int m, Panel p) {
+    const int positions = (m + 2) * (m + 2);
     int32_t u[36];
     for (int n = 0; n < p.n; n++)
         for (int c = 0; c < channels; c++) {
             wino_filter(m, w + (ptrdiff_t)(p.channel + n) * 9 * channels + c, channels, u);
-            for (int i = 0; i < positions; i++)
-                to[((ptrdiff_t)i * pairs + c / 2) * 2 * p.nr + 2 * n + c % 2] = (int16_t)u[i];
+            for (int i = 0; i < positions; i++) to[i * apart + c / 2 * 2 * p.nr + 2 * n + c % 2] = (int16_t)u[i];
         }
 }
 
@@ -81,7 +81,7 @@ static int pack_weights(const Plan *plan, Op *op, const int8_t *w) {
     const int depthwise = op->algo == ALGO_DEPTHWISE, groups = depthwise ? 1 : op->groups;
     const int channels = in->c / groups, panels = groups * op->panels;
     op->panel_bytes = panel_size(op, channels);
-    op->weights = op_alloc(op, op->panel_bytes * panels);
+    op->weights = op_alloc(op, op->panel_bytes * round_up(panels, wino_together(in)));
     op->init = op_alloc(op, panels * TILE_N * (ptrdiff_t)sizeof(int32_t));
     op->groups = groups;
     if (!op->weights || !op->init) return -1;
@@ -92,7 +92,7 @@ static int pack_weights(const Plan *plan, Op *op, const int8_t *w) {
         case ALGO_GEMM16: pack_gemm16(to, w, op->depth, p); break;
         case ALGO_GEMM8: pack_gemm8(to, op->init + q * TILE_N, w, op->depth, p, in->is_signed); break;
         case ALGO_DEPTHWISE: pack_depthwise(to, w, &op->win, p, op->taps.narrow); break;
-        default: pack_wino(to, w, channels, wino_size(op), p);
+        default: pack_wino(wino_weights(op, in, q), wino_together(in) * wino_share(in), w, channels, wino_size(op), p);
         }
     }
     return 0;

@@ -34,8 +34,6 @@ typedef struct {
 #define ROWS_2(X) ROWS_1(X) X(1)
 #define ROWS_3(X) ROWS_2(X) X(2)
 #define ROWS_4(X) ROWS_3(X) X(3)
-#define ROWS_5(X) ROWS_4(X) X(4)
-#define ROWS_6(X) ROWS_5(X) X(5)
 
 #define ZERO2(r) __m256i c##r##0 = _mm256_setzero_si256(), c##r##1 = c##r##0;
 #define ZERO1(r) __m256i c##r##0 = _mm256_setzero_si256();
@@ -65,7 +63,45 @@ typedef struct {
 #define WIDEN2(r) WIDEN1(r) \
     STORE(c + r * TILE_N + 8, _mm256_add_epi32(LOAD(c + r * TILE_N + 8), _mm256_madd_epi16(c##r##1, ones)));
 
-#define GEMM(R) \
+/* Sums of 4 rows, three steps at a time. Products wait in registers for two rows before they are added: an add that
+ * is ready at once takes one of the two ports that multiply. */
+#define MULTIPLY_ROW(x, t, from) "vpbroadcastd " from ", %%ymm" x "\n\t" \
+    "vpmaddwd %%ymm14, %%ymm" x ", %%ymm" t "\n\tvpmaddwd %%ymm15, %%ymm" x ", %%ymm" x "\n\t"
+#define ADD_PAIR(x, t, r) "vpaddd %%ymm" t ", %[c" r "0], %[c" r "0]\n\tvpaddd %%ymm" x ", %[c" r "1], %[c" r "1]\n\t"
+#define STEP_OF_3(k, w0, w1, ahead, x0, t0, x1, t1, x2, t2) \
+    "vmovdqu " w0 "(%[w]), %%ymm14\n\tvmovdqu " w1 "(%[w]), %%ymm15\n\tprefetcht0 " ahead "(%[w])\n\t" \
+    MULTIPLY_ROW(x0, t0, k "(%[a])") ADD_PAIR(x1, t1, "2") MULTIPLY_ROW(x1, t1, k "(%[a], %[l])") ADD_PAIR(x2, t2, "3") \
+    MULTIPLY_ROW(x2, t2, k "(%[a], %[l], 2)") ADD_PAIR(x0, t0, "0") MULTIPLY_ROW(x0, t0, k "(%[b], %[l])") ADD_PAIR(x1, t1, "1")
+#define SUMS16(a, lda, w, pairs) \
+    ROWS_4(ZERO2) \
+    { \
+        const int16_t *b_ = a + 2 * lda; \
+        long n_ = pairs / 3; \
+        __asm__ volatile( \
+            "vpxor %%xmm10, %%xmm10, %%xmm10\n\tvpxor %%xmm11, %%xmm11, %%xmm11\n\t" \
+            "vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13\n\t" \
+            "test %[n], %[n]\n\tjz 2f\n\t.p2align 5\n1:\n\t" \
+            STEP_OF_3("0", "0", "32", "4096", "8", "9", "10", "11", "12", "13") \
+            STEP_OF_3("4", "64", "96", "4160", "10", "11", "12", "13", "8", "9") \
+            STEP_OF_3("8", "128", "160", "4224", "12", "13", "8", "9", "10", "11") \
+            "add $12, %[a]\n\tadd $12, %[b]\n\tadd $192, %[w]\n\tdec %[n]\n\tjnz 1b\n2:\n\t" \
+            ADD_PAIR("10", "11", "2") ADD_PAIR("12", "13", "3") \
+            : [c00] "+x"(c00), [c01] "+x"(c01), [c10] "+x"(c10), [c11] "+x"(c11), [c20] "+x"(c20), [c21] "+x"(c21), \
+              [c30] "+x"(c30), [c31] "+x"(c31), [a] "+r"(a), [b] "+r"(b_), [w] "+r"(w), [n] "+r"(n_) \
+            : [l] "r"(2 * lda) \
+            : "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory"); \
+    } \
+    for (int k = 0; k < pairs % 3; k++, a += 2, w += 32) { \
+        const __m256i w0 = LOAD(w), w1 = LOAD(w + 16); \
+        ROWS_4(MAC16_2) \
+    }
+
+AVX2 static void gemm16_4x16(int32_t *c, const int16_t *a, ptrdiff_t lda, const int16_t *w, int pairs) {
+    SUMS16(a, lda, w, pairs)
+    ROWS_4(STORE2)
+}
+
+#define GEMM16_WIDE(R) \
     AVX2 static void gemm16_##R##x16(int32_t *c, const int16_t *a, ptrdiff_t lda, const int16_t *w, int pairs) { \
         ROWS_##R(ZERO2) \
         for (int k = 0; k < pairs; k++, a += 2, w += 32) { \
@@ -74,7 +110,9 @@ typedef struct {
             ROWS_##R(MAC16_2) \
         } \
         ROWS_##R(STORE2) \
-    } \
+    }
+
+#define GEMM(R) \
     AVX2 static void gemm16_##R##x8(int32_t *c, const int16_t *a, ptrdiff_t lda, const int16_t *w, int pairs) { \
         ROWS_##R(ZERO1) \
         for (int k = 0; k < pairs; k++, a += 2, w += 16) { \
@@ -120,28 +158,29 @@ typedef struct {
         } \
     }
 
+GEMM16_WIDE(1)
+GEMM16_WIDE(2)
+GEMM16_WIDE(3)
 GEMM(1)
 GEMM(2)
 GEMM(3)
 GEMM(4)
-GEMM(5)
-GEMM(6)
 
 static void avx2_gemm16(int32_t *c, const int16_t *a, ptrdiff_t lda, const int16_t *w, int pairs, int rows, int nr) {
     typedef void kernel(int32_t *, const int16_t *, ptrdiff_t, const int16_t *, int);
-    static kernel *const wide[] = {gemm16_1x16, gemm16_2x16, gemm16_3x16, gemm16_4x16, gemm16_5x16, gemm16_6x16};
-    static kernel *const half[] = {gemm16_1x8, gemm16_2x8, gemm16_3x8, gemm16_4x8, gemm16_5x8, gemm16_6x8};
-    for (; rows > 0; rows -= 6, c += 6 * TILE_N, a += 6 * lda)
-        (nr == 16 ? wide : half)[imin(rows, 6) - 1](c, a, lda, w, pairs);
+    static kernel *const wide[] = {gemm16_1x16, gemm16_2x16, gemm16_3x16, gemm16_4x16};
+    static kernel *const half[] = {gemm16_1x8, gemm16_2x8, gemm16_3x8, gemm16_4x8};
+    for (; rows > 0; rows -= 4, c += 4 * TILE_N, a += 4 * lda)
+        (nr == 16 ? wide : half)[imin(rows, 4) - 1](c, a, lda, w, pairs);
 }
 
 static void avx2_gemm8(int32_t *c, const uint8_t *a, ptrdiff_t lda, const int8_t *w, const int32_t *init, int quads,
                        int chunk, int rows, int nr) {
     typedef void kernel(int32_t *, const uint8_t *, ptrdiff_t, const int8_t *, const int32_t *, int, int);
-    static kernel *const wide[] = {gemm8_1x16, gemm8_2x16, gemm8_3x16, gemm8_4x16, gemm8_5x16, gemm8_6x16};
-    static kernel *const half[] = {gemm8_1x8, gemm8_2x8, gemm8_3x8, gemm8_4x8, gemm8_5x8, gemm8_6x8};
-    for (; rows > 0; rows -= 6, c += 6 * TILE_N, a += 6 * lda)
-        (nr == 16 ? wide : half)[imin(rows, 6) - 1](c, a, lda, w, init, quads, chunk);
+    static kernel *const wide[] = {gemm8_1x16, gemm8_2x16, gemm8_3x16, gemm8_4x16};
+    static kernel *const half[] = {gemm8_1x8, gemm8_2x8, gemm8_3x8, gemm8_4x8};
+    for (; rows > 0; rows -= 4, c += 4 * TILE_N, a += 4 * lda)
+        (nr == 16 ? wide : half)[imin(rows, 4) - 1](c, a, lda, w, init, quads, chunk);
 }
 
 /* --- output stage ------------------------------------------------------------------------- */
@@ -274,20 +313,14 @@ AVX2_INLINE int levels16_as(const Stage *s, const int form, int channel, uint8_t
     const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
     const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
     int done = 0;
-    for (; done + 6 <= rows; done += 6, block += 6 * lda, out += 6 * ldo) {
+    for (; done + 4 <= rows; done += 4, block += 4 * lda, out += 4 * ldo) {
         const int16_t *a = block, *w = weights;
-        ROWS_6(ZERO2)
-        for (int k = 0; k < pairs; k++, a += 2, w += 32) {
-            const __m256i w0 = LOAD(w), w1 = LOAD(w + 16);
-            AHEAD(w);
-            ROWS_6(MAC16_2)
-        }
+        SUMS16(a, lda, w, pairs)
         __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-        ROWS_6(LEVELS)
+        ROWS_4(LEVELS)
         if (form == FORM_CHECKED && too_far(&f, far)) break;
         STORE_LEVELS(0, 1)
         STORE_LEVELS(2, 3)
-        STORE_LEVELS(4, 5)
     }
     return done;
 }
@@ -300,21 +333,20 @@ AVX2_INLINE int levels8_as(const Stage *s, const int form, int channel, uint8_t 
     const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
     const __m256i ones = _mm256_set1_epi16(1);
     int done = 0;
-    for (; done + 6 <= rows; done += 6, block += 6 * lda, out += 6 * ldo) {
+    for (; done + 4 <= rows; done += 4, block += 4 * lda, out += 4 * ldo) {
         const uint8_t *a = block;
         const int8_t *w = weights;
-        ROWS_6(ZERO2)
+        ROWS_4(ZERO2)
         for (int k = 0; k < quads; k++, a += 4, w += 64) {
             const __m256i w0 = LOAD(w), w1 = LOAD(w + 32);
-            ROWS_6(MAC8_2)
+            ROWS_4(MAC8_2)
         }
-        ROWS_6(UNPAIR)
+        ROWS_4(UNPAIR)
         __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-        ROWS_6(LEVELS)
+        ROWS_4(LEVELS)
         if (form == FORM_CHECKED && too_far(&f, far)) break;
         STORE_LEVELS(0, 1)
         STORE_LEVELS(2, 3)
-        STORE_LEVELS(4, 5)
     }
     return done;
 }
@@ -477,7 +509,7 @@ AVX2 static uint64_t avx2_nonzero(const uint8_t *in, size_t n) {
 #include "path_avx2_spatial.h"
 
 static const Path avx2_path = {
-    .name = "avx2", .mr = 6, .fast = 1,
+    .name = "avx2", .mr = 4, .fast = 1,
     .gemm16 = avx2_gemm16, .gemm8 = avx2_gemm8, .stage = avx2_stage, .add = avx2_add,
     .levels16 = avx2_levels16, .levels8 = avx2_levels8, .widen = avx2_widen, .flip = avx2_flip,
     .pair = avx2_pair, .depthwise = avx2_depthwise, .depthwise_levels = avx2_depthwise_levels,
