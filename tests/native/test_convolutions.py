@@ -118,6 +118,50 @@ def test_every_thread_count_gives_the_same_levels(path: str, threads: int) -> No
     np.testing.assert_array_equal(y, sums(x, w, window))
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("channels", range(1, 15))
+def test_short_sums_over_few_pixels_equal_the_specification(channels: int, path: str) -> None:
+    """Steps are taken three at a time and rows four at a time; what is left over counts too."""
+    rng = np.random.default_rng(channels)
+    w = random_weights(rng, (40, channels, 1, 1), *FULL)
+    for pixels in range(1, 10):
+        x = random_levels(rng, (1, channels, 1, pixels), *BYTE)
+        acc = sums(x, w, Window())
+        stage = requantize(rng, acc, *BYTE)
+        y, _ = run_conv(x, w, stage, Window(), levels=BYTE, path=path)
+        np.testing.assert_array_equal(y, requantized(stage, acc))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("frames", [1, 2, 9])
+def test_layers_of_many_channels_are_shared_out_without_a_gap(
+    frames: int, threads: int, path: str
+) -> None:
+    """Six panels of outputs, the last one narrow, in groups of four, over 1 to 81 patches."""
+    rng = np.random.default_rng(threads)
+    x = random_levels(rng, (frames, 260, 9, 10), *BYTE)
+    w = random_weights(rng, (84, 260, 3, 3), -40, 40)
+    window = Window((3, 3), pads=(1, 1, 1, 1))
+    acc = sums(x, w, window)
+    stage = requantize(rng, acc, *BYTE)
+    y, reason = run_conv(x, w, stage, window, levels=BYTE, path=path, threads=threads)
+    np.testing.assert_array_equal(y, requantized(stage, acc), reason)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("frames", [1, 3, 40])
+def test_rows_are_shared_out_without_a_gap(frames: int, threads: int, path: str) -> None:
+    rng = np.random.default_rng(frames)
+    x = random_levels(rng, (frames, 300, 7, 7), *BYTE)
+    w = random_weights(rng, (72, 300, 1, 1), *FULL)
+    acc = sums(x, w, Window())
+    stage = requantize(rng, acc, *FULL)
+    y, _ = run_conv(x, w, stage, Window(), levels=BYTE, path=path, threads=threads)
+    np.testing.assert_array_equal(y, requantized(stage, acc))
+
+
 def requantize(rng: np.random.Generator, acc: Int64, lo: int, hi: int) -> Requantize:
     """Random constants whose levels spread over the whole range."""
     outputs = acc.shape[1]

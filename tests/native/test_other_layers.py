@@ -122,7 +122,8 @@ def test_add_equals_the_specification_for_every_pair(
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("order", ["first", "second"])
 @pytest.mark.parametrize(
-    ("channels", "kernel", "groups"), [(32, 1, 1), (24, 3, 1), (32, 3, 32), (19, 3, 1), (8, 5, 2)]
+    ("channels", "kernel", "groups"),
+    [(32, 1, 1), (24, 3, 1), (32, 3, 32), (19, 3, 1), (8, 5, 2), (40, 1, 2), (256, 3, 1)],
 )
 @pytest.mark.parametrize("bits", [8, 4])
 def test_an_add_fused_into_a_convolution_equals_the_two(
