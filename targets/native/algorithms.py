@@ -21,6 +21,7 @@ _INT16_MIN, _INT16_MAX = -32768, 32767
 _INT32_MAX = 2**31 - 1
 _TILE_BYTES_PER_CYCLE = 6  # weights streamed from the last cache level
 _MIN_WINOGRAD_CHANNELS = 16
+_WINOGRAD_GAIN = 0.85  # its transforms eat the rest where a stride leaves little to gain
 _MIN_WINOGRAD_SIZE = 4
 _MIN_CHUNK = 4  # below this many quads, widening int16 sums costs more than they save
 
@@ -33,10 +34,14 @@ class Algorithm(enum.IntEnum):
     DEPTHWISE = 2
     WINOGRAD2 = 3
     WINOGRAD4 = 4
+    WINOGRAD_STRIDED = 5
 
 
-_WINOGRAD = {2: (Algorithm.WINOGRAD2, 4), 4: (Algorithm.WINOGRAD4, 64)}
-"""By output tile size: the algorithm, and how much headroom its sums need."""
+_WINOGRAD = {
+    1: {2: (Algorithm.WINOGRAD2, 4), 4: (Algorithm.WINOGRAD4, 64)},
+    2: {2: (Algorithm.WINOGRAD_STRIDED, 1)},
+}
+"""By stride and output tile size: the algorithm, and how much headroom its sums need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ def choose_algorithm(
     if not fast:
         return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
     winograd = _winograd(shape, largest, batch)
-    if winograd is not None:
+    if winograd is not None and shape.window.stride == (1, 1):
         return winograd
     if dot8:
         return Choice(Algorithm.GEMM8, "8-bit quads, int32 sums", chunk=2**30)
@@ -109,7 +114,7 @@ def choose_algorithm(
     if chunk > 0:
         reason = f"int16 sums of {chunk} quads cannot overflow for these weights"
         return Choice(Algorithm.GEMM8, reason, chunk=chunk)
-    return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
+    return winograd or Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
 
 
 def safe_chunk(weights: Int8, lo: int, hi: int) -> int:
@@ -145,26 +150,36 @@ def safe_chunk(weights: Int8, lo: int, hi: int) -> int:
 def _winograd(shape: LayerShape, largest: int, batch: int) -> Choice | None:
     """Return Winograd's algorithm if it applies, is exact and pays."""
     window = shape.window
+    stride = window.stride[0]
     applies = (
         window.kernel == (3, 3)
-        and window.stride == window.dilation == (1, 1)
+        and window.stride in {(1, 1), (2, 2)}
+        and window.dilation == (1, 1)
         and shape.groups == 1
         and min(shape.channels, shape.outputs) >= _MIN_WINOGRAD_CHANNELS
         and min(shape.height, shape.width) >= _MIN_WINOGRAD_SIZE
     )
     if not applies:
         return None
+    direct = _cost(9, batch * shape.height * shape.width)
     cost: dict[int, float] = {}
-    for m, (_, headroom) in _WINOGRAD.items():
-        if headroom * largest <= _INT32_MAX:
-            positions = (m + 2) ** 2
-            tiles = -(-shape.height // m) * -(-shape.width // m)
-            cost[m] = batch * tiles * positions / 32 + positions * 2 / _TILE_BYTES_PER_CYCLE
+    for m, (_, headroom) in _WINOGRAD[stride].items():
+        positions = ((m - 1) * stride + 3) ** 2
+        tiles = -(-shape.height // m) * -(-shape.width // m)
+        pays = _cost(positions, batch * tiles) < _WINOGRAD_GAIN * direct
+        if headroom * largest <= _INT32_MAX and (pays or stride == 1):
+            cost[m] = _cost(positions, batch * tiles)
     if not cost:
         return None
     m = min(cost, key=lambda tile: cost[tile])
-    algorithm, headroom = _WINOGRAD[m]
+    algorithm, headroom = _WINOGRAD[stride][m]
+    strided = f", stride {stride}" if stride > 1 else ""
     return Choice(
         algorithm,
-        f"Winograd F({m}x{m}, 3x3) modulo 2^32: {headroom} x {largest} stays below 2^31",
+        f"Winograd F({m}x{m}, 3x3{strided}) modulo 2^32: {headroom} x {largest} stays below 2^31",
     )
+
+
+def _cost(positions: int, rows: int) -> float:
+    """Return what products and the weights' reading cost, per pair of channels."""
+    return rows * positions / 32 + positions * 2 / _TILE_BYTES_PER_CYCLE

@@ -7,7 +7,10 @@
 enum { BLOCK_BYTES = 192 * 1024, LINE_BYTES = 64 * 1024, WINO_BYTES = 256 * 1024, MAX_TILES = 48 };
 enum { MANY_CHANNELS = 256, MANY_TILES = 32 };
 
+/* Winograd's m x m tiles of outputs, and the square patch of inputs under each. */
 static inline int wino_size(const Op *op) { return op->algo == ALGO_WINO4 ? 4 : 2; }
+static inline int wino_side(const Op *op) { return (wino_size(op) - 1) * op->win.sh + 3; }
+static inline int wino_positions(const Op *op) { return wino_side(op) * wino_side(op); }
 
 /* Row stride of a packed block, in elements; the odd padding keeps rows off one cache set. */
 static inline ptrdiff_t packed_stride(const Op *op) {
@@ -221,7 +224,7 @@ static inline int16_t *wino_weights(const Op *op, const Value *in, int q) {
 }
 
 static int wino_block_limit(const Plan *plan, const Op *op) {
-    const int m = wino_size(op), positions = (m + 2) * (m + 2), mr = plan->path->mr;
+    const int positions = wino_positions(op), mr = plan->path->mr;
     const Value *in = &plan->values[op->in];
     const int tiles = wino_together(in) > 1 ? MANY_TILES : (int)(WINO_BYTES / (positions * wino_stride(in) * 2));
     return imax(2, imin(MAX_TILES, tiles) / mr) * mr;
@@ -247,15 +250,15 @@ static void wino_tiles(const Value *out, int m, int first, int last, Tile *tiles
     }
 }
 
-/* Transform the (m + 2) x (m + 2) patches under n tiles: v[position][tile][channel]. */
+/* Transform the patches under n tiles: v[position][tile][channel]. */
 static void wino_gather(const Job *j, int16_t *v, const Tile *tiles, int n, int block) {
     const Op *op = j->op;
     const Value *in = value_of(j, op->in);
-    const int m = wino_size(op), t = m + 2, channels = (int)round_up(in->c, 16);
+    const int t = wino_side(op), channels = (int)round_up(in->c, 16);
     const ptrdiff_t stride = wino_stride(in), line = (ptrdiff_t)in->w * in->c;
     const uint8_t *pixels[36];
     for (int i = 0; i < n; i++) {
-        const int y0 = tiles[i].y - op->win.top, x0 = tiles[i].x - op->win.left;
+        const int y0 = tiles[i].y * op->win.sh - op->win.top, x0 = tiles[i].x * op->win.sw - op->win.left;
         const uint8_t *data = value_data(j, op->in) + tiles[i].image * in->bytes;
         for (int y = 0; y < t; y++) {
             const int outside = y0 + y < 0 || y0 + y >= in->h;
@@ -263,7 +266,7 @@ static void wino_gather(const Job *j, int16_t *v, const Tile *tiles, int n, int 
             for (int x = 0; x < t; x++, from += in->c)
                 pixels[y * t + x] = outside || x0 + x < 0 || x0 + x >= in->w ? j->plan->zeros : from;
         }
-        j->plan->path->wino_in[m / 4](v + i * stride, block * stride, pixels, channels, in->is_signed);
+        j->plan->path->wino_in[op->algo - ALGO_WINO2](v + i * stride, block * stride, pixels, channels, in->is_signed);
     }
 }
 
@@ -276,7 +279,7 @@ static void wino_scatter(const Job *j, const int32_t *products, int32_t *y, Pane
     const int m = wino_size(op);
     uint8_t levels[16 * TILE_N], other[16 * TILE_N] = {0};
     for (const Tile *t = tiles; t < tiles + n; t++, products += TILE_N) {
-        k->wino_out[m / 4](products, block * TILE_N, y);
+        k->wino_out[op->algo - ALGO_WINO2](products, block * TILE_N, y);
         if (op->stage.raw) {
             for (int dy = 0; dy < t->high; dy++)
                 finish_tile(j, p, panel, y + dy * m * TILE_N, t->wide, t->pixel + (ptrdiff_t)dy * out->w);
@@ -303,7 +306,7 @@ static void wino_task(void *context, int task, int thread) {
     const Op *op = j->op;
     const Path *k = j->plan->path;
     const Value *in = value_of(j, op->in), *out = value_of(j, op->out);
-    const int m = wino_size(op), positions = (m + 2) * (m + 2);
+    const int m = wino_size(op), positions = wino_positions(op);
     const int tiles = j->batch * ((out->h + m - 1) / m) * ((out->w + m - 1) / m);
     const int first = block_start(j, tiles, task / j->split), last = block_start(j, tiles, task / j->split + 1);
     const ptrdiff_t stride = wino_stride(in), share = wino_share(in), block = last - first;

@@ -58,8 +58,7 @@ static ptrdiff_t op_scratch(const Plan *plan, const Op *op) {
                lines * line_size(in, out, op) * 2;
     }
     default: {
-        const int m = wino_size(op), positions = (m + 2) * (m + 2);
-        return tile + wino_block_limit(plan, op) * positions * (ptrdiff_t)(wino_together(in) * TILE_N * 4 + wino_stride(in) * 2);
+        return tile + wino_block_limit(plan, op) * wino_positions(op) * (ptrdiff_t)(wino_together(in) * TILE_N * 4 + wino_stride(in) * 2);
     }
     }
 }

@@ -42,36 +42,37 @@ static void pack_depthwise(int16_t *to, const int8_t *w, const Window *win, Pane
 }
 
 /* U = G w G^T for one channel pair, G scaled to whole numbers (spatial.h's transforms undo it). */
-static void wino_filter(int m, const int8_t *w, ptrdiff_t tap_stride, int32_t *u) {
+static void wino_filter(int algo, const int8_t *w, ptrdiff_t tap_stride, int32_t *u) {
     static const int g2[4][3] = {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}};
     static const int g4[6][3] = {{6, 0, 0}, {1, 1, 1}, {1, -1, 1}, {1, 2, 4}, {1, -2, 4}, {0, 0, 6}};
-    const int(*g)[3] = m == 4 ? g4 : g2;
-    for (int y = 0; y < m + 2; y++)
-        for (int x = 0; x < m + 2; x++) {
+    static const int strided[5][3] = {{1, 0, 0}, {1, 0, 1}, {0, 0, 1}, {0, 1, 0}, {0, 1, 0}};
+    const int(*g)[3] = algo == ALGO_WINO4 ? g4 : algo == ALGO_WINO2 ? g2 : strided;
+    const int side = algo == ALGO_WINO4 ? 6 : algo == ALGO_WINO2 ? 4 : 5;
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x < side; x++) {
             int32_t sum = 0;
             for (int i = 0; i < 9; i++) sum += g[y][i / 3] * g[x][i % 3] * w[i * tap_stride];
-            u[y * (m + 2) + x] = sum;
+            u[y * side + x] = sum;
         }
 }
 
 /* `to` is the panel's share of its first position; the next position's lies `apart` behind. */
-static void pack_wino(int16_t *to, ptrdiff_t apart, const int8_t *w, int channels, int m, Panel p) {
-    const int positions = (m + 2) * (m + 2);
+static void pack_wino(int16_t *to, ptrdiff_t apart, const int8_t *w, int channels, const Op *op, Panel p) {
+    const int positions = wino_positions(op);
     int32_t u[36];
     for (int n = 0; n < p.n; n++)
         for (int c = 0; c < channels; c++) {
-            wino_filter(m, w + (ptrdiff_t)(p.channel + n) * 9 * channels + c, channels, u);
+            wino_filter(op->algo, w + (ptrdiff_t)(p.channel + n) * 9 * channels + c, channels, u);
             for (int i = 0; i < positions; i++) to[i * apart + c / 2 * 2 * p.nr + 2 * n + c % 2] = (int16_t)u[i];
         }
 }
 
 static ptrdiff_t panel_size(const Op *op, int channels) {
-    const int m = wino_size(op);
     switch (op->algo) {
     case ALGO_GEMM16: return (op->depth + 1) / 2 * (ptrdiff_t)64;
     case ALGO_GEMM8: return (op->depth + 3) / 4 * (ptrdiff_t)64;
     case ALGO_DEPTHWISE: return op->taps.steps * (ptrdiff_t)(op->taps.narrow ? 32 : 64);
-    default: return (m + 2) * (m + 2) * (ptrdiff_t)((channels + 1) / 2) * 64;
+    default: return wino_positions(op) * (ptrdiff_t)((channels + 1) / 2) * 64;
     }
 }
 
@@ -92,7 +93,7 @@ static int pack_weights(const Plan *plan, Op *op, const int8_t *w) {
         case ALGO_GEMM16: pack_gemm16(to, w, op->depth, p); break;
         case ALGO_GEMM8: pack_gemm8(to, op->init + q * TILE_N, w, op->depth, p, in->is_signed); break;
         case ALGO_DEPTHWISE: pack_depthwise(to, w, &op->win, p, op->taps.narrow); break;
-        default: pack_wino(wino_weights(op, in, q), wino_together(in) * wino_share(in), w, channels, wino_size(op), p);
+        default: pack_wino(wino_weights(op, in, q), wino_together(in) * wino_share(in), w, channels, op, p);
         }
     }
     return 0;

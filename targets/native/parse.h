@@ -139,9 +139,10 @@ static int parse_conv(const Plan *plan, Op *op, const int64_t *n, PyObject *arra
         for (int t = 0; t < op->taps.steps; t++)
             offsets[t] = (int32_t)(t / across * w->dh * line_size(in, out, op)) +
                          t % across * every * w->dw / line_step(op) * every * TILE_N;
-    } else if (op->algo == ALGO_WINO2 || op->algo == ALGO_WINO4) {
-        if (!plan->path->wino_in[0] || op->groups != 1 || w->kh != 3 || w->kw != 3 || w->sh != 1 || w->sw != 1 ||
-            w->dh != 1 || w->dw != 1)
+    } else if (op->algo >= ALGO_WINO2 && op->algo <= ALGO_WINO_STRIDED) {
+        const int stride = op->algo == ALGO_WINO_STRIDED ? 2 : 1;
+        if (!plan->path->wino_in[0] || op->groups != 1 || w->kh != 3 || w->kw != 3 || w->sh != stride ||
+            w->sw != stride || w->dh != 1 || w->dw != 1)
             return fail("a Winograd layer");
     } else if (op->algo != ALGO_GEMM16 && op->algo != ALGO_GEMM8) {
         return fail("an algorithm");

@@ -89,9 +89,9 @@ typedef struct {
     void (*quantize)(uint8_t *out, const float *in, size_t n, float scale, int lo, int hi);
     void (*lookup)(uint8_t *data, size_t n, const uint8_t *table);
     uint64_t (*nonzero)(const uint8_t *in, size_t n);
-    /* Winograd F(m x m, 3 x 3), m = 2 or 4, index m / 4; NULL where direct convolution is used */
-    void (*wino_in[2])(int16_t *v, ptrdiff_t position, const uint8_t *const *pixels, int channels, int is_signed);
-    void (*wino_out[2])(const int32_t *m, ptrdiff_t position, int32_t *y);
+    /* Winograd F(m x m, 3 x 3), m = 2, 4, and 2 at stride 2; NULL where direct convolution is used */
+    void (*wino_in[3])(int16_t *v, ptrdiff_t position, const uint8_t *const *pixels, int channels, int is_signed);
+    void (*wino_out[3])(const int32_t *m, ptrdiff_t position, int32_t *y);
 } Path;
 
 static inline int imin(int a, int b) { return a < b ? a : b; }

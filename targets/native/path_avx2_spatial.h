@@ -169,7 +169,7 @@ AVX2 static int avx2_depthwise_levels(const Depthwise *d, const Stage *s, int fo
 #define SHL32(a, n) _mm256_slli_epi32(a, n)
 
 /* Input transform of one line of 6, rows 1 and 2 negated so that the output side only adds. */
-AVX2_INLINE void wino4_line_in(__m256i *v, const __m256i *d) {
+AVX2_INLINE void wino_line_in4(__m256i *v, const __m256i *d) {
     const __m256i d42 = SUB16(d[4], d[2]), d31 = SHL16(SUB16(d[3], d[1]), 1);
     v[0] = ADD16(SHL16(SUB16(d[0], d[2]), 2), d42);
     v[1] = SUB16(SHL16(ADD16(d[1], d[2]), 2), ADD16(d[3], d[4]));
@@ -179,7 +179,7 @@ AVX2_INLINE void wino4_line_in(__m256i *v, const __m256i *d) {
     v[5] = ADD16(SHL16(SUB16(d[1], d[3]), 2), SUB16(d[5], d[3]));
 }
 
-AVX2_INLINE void wino2_line_in(__m256i *v, const __m256i *d) {
+AVX2_INLINE void wino_line_in2(__m256i *v, const __m256i *d) {
     v[0] = SUB16(d[0], d[2]);
     v[1] = ADD16(d[1], d[2]);
     v[2] = SUB16(d[2], d[1]);
@@ -187,7 +187,7 @@ AVX2_INLINE void wino2_line_in(__m256i *v, const __m256i *d) {
 }
 
 /* 24 times the outputs of one line of 6 products (filter rows scaled by 6, 1, 1, 1, 1, 6). */
-AVX2_INLINE void wino4_line_out(__m256i *y, const __m256i *m) {
+AVX2_INLINE void wino_line_out4(__m256i *y, const __m256i *m) {
     const __m256i p = ADD32(m[1], m[2]), q = SUB32(m[1], m[2]), r = ADD32(m[3], m[4]), s = SUB32(m[3], m[4]);
     const __m256i s2 = ADD32(s, s);
     y[0] = ADD32(ADD32(m[0], r), SHL32(p, 2));
@@ -197,59 +197,77 @@ AVX2_INLINE void wino4_line_out(__m256i *y, const __m256i *m) {
 }
 
 /* Twice the outputs of one line of 4 products. */
-AVX2_INLINE void wino2_line_out(__m256i *y, const __m256i *m) {
+AVX2_INLINE void wino_line_out2(__m256i *y, const __m256i *m) {
     y[0] = ADD32(m[0], ADD32(m[1], m[2]));
     y[1] = SUB32(SUB32(m[1], m[2]), m[3]);
 }
 
-#define WINO(M, T) \
-    AVX2_INLINE void wino##M##_in_as(int16_t *v, ptrdiff_t position, const uint8_t *const *pixels, int channels, \
+/* At stride 2 the outer two taps meet every second input, as a kernel of two taps with stride 1 would, and the
+ * middle tap the others: F(2, 2) with products 0 to 2, and products 3 and 4 as they are. */
+AVX2_INLINE void wino_line_in_strided(__m256i *v, const __m256i *d) {
+    v[0] = SUB16(d[0], d[2]);
+    v[1] = d[2];
+    v[2] = SUB16(d[2], d[4]);
+    v[3] = d[1];
+    v[4] = d[3];
+}
+
+AVX2_INLINE void wino_line_out_strided(__m256i *y, const __m256i *m) {
+    y[0] = ADD32(ADD32(m[0], m[1]), m[3]);
+    y[1] = ADD32(SUB32(m[1], m[2]), m[4]);
+}
+
+#define WINO(M, T, NAME) \
+    AVX2_INLINE void wino_in_as##NAME(int16_t *v, ptrdiff_t position, const uint8_t *const *pixels, int channels, \
                                      const int is_signed) { \
         for (int c = 0; c < channels; c += 16) { \
             __m256i half[T][T]; \
             for (int x = 0; x < T; x++) { \
                 __m256i d[T], column[T]; \
                 for (int y = 0; y < T; y++) d[y] = widen16(pixels[y * T + x] + c, is_signed); \
-                wino##M##_line_in(column, d); \
+                wino_line_in##NAME(column, d); \
                 for (int y = 0; y < T; y++) half[y][x] = column[y]; \
             } \
             for (int y = 0; y < T; y++) { \
                 __m256i row[T]; \
-                wino##M##_line_in(row, half[y]); \
+                wino_line_in##NAME(row, half[y]); \
                 for (int x = 0; x < T; x++) STORE(v + (y * T + x) * position + c, row[x]); \
             } \
         } \
     } \
-    AVX2 static void avx2_wino_in##M(int16_t *v, ptrdiff_t position, const uint8_t *const *pixels, int channels, \
+    AVX2 static void avx2_wino_in##NAME(int16_t *v, ptrdiff_t position, const uint8_t *const *pixels, int channels, \
                                      int is_signed) { \
-        if (is_signed) wino##M##_in_as(v, position, pixels, channels, 1); \
-        else wino##M##_in_as(v, position, pixels, channels, 0); \
+        if (is_signed) wino_in_as##NAME(v, position, pixels, channels, 1); \
+        else wino_in_as##NAME(v, position, pixels, channels, 0); \
     } \
-    AVX2 static void avx2_wino_out##M(const int32_t *m, ptrdiff_t position, int32_t *y) { \
+    AVX2 static void avx2_wino_out##NAME(const int32_t *m, ptrdiff_t position, int32_t *y) { \
         for (int c = 0; c < TILE_N; c += 8) { \
             __m256i half[M][T]; \
             for (int x = 0; x < T; x++) { \
                 __m256i d[T], column[M]; \
                 for (int i = 0; i < T; i++) d[i] = LOAD(m + (i * T + x) * position + c); \
-                wino##M##_line_out(column, d); \
+                wino_line_out##NAME(column, d); \
                 for (int i = 0; i < M; i++) half[i][x] = column[i]; \
             } \
             for (int i = 0; i < M; i++) { \
                 __m256i row[M]; \
-                wino##M##_line_out(row, half[i]); \
-                for (int x = 0; x < M; x++) STORE(y + (i * M + x) * TILE_N + c, wino##M##_unscale(row[x])); \
+                wino_line_out##NAME(row, half[i]); \
+                for (int x = 0; x < M; x++) STORE(y + (i * M + x) * TILE_N + c, wino_unscale##NAME(row[x])); \
             } \
         } \
     }
 
-AVX2_INLINE __m256i wino2_unscale(__m256i y) { return _mm256_srai_epi32(y, 2); }
+AVX2_INLINE __m256i wino_unscale2(__m256i y) { return _mm256_srai_epi32(y, 2); }
 
 /* 576 = 9 * 64; 954437177 * 9 = 1 modulo 2^32. */
-AVX2_INLINE __m256i wino4_unscale(__m256i y) {
+AVX2_INLINE __m256i wino_unscale4(__m256i y) {
     return _mm256_srai_epi32(_mm256_mullo_epi32(y, _mm256_set1_epi32(954437177)), 6);
 }
 
-WINO(2, 4)
-WINO(4, 6)
+AVX2_INLINE __m256i wino_unscale_strided(__m256i y) { return y; }
+
+WINO(2, 4, 2)
+WINO(4, 6, 4)
+WINO(2, 5, _strided)
 
 #endif

@@ -151,8 +151,8 @@ static const Path generic_path = {
     .levels16 = generic_levels16, .levels8 = generic_levels8, .widen = generic_widen, .flip = generic_flip,
     .pair = generic_pair, .depthwise = generic_depthwise, .depthwise_levels = generic_depthwise_levels,
     .maximum = generic_maximum,
-    .sum = generic_sum, .quantize = generic_quantize, .lookup = generic_lookup, .nonzero = generic_nonzero, .wino_in = {NULL, NULL},
-    .wino_out = {NULL, NULL},
+    .sum = generic_sum, .quantize = generic_quantize, .lookup = generic_lookup, .nonzero = generic_nonzero, .wino_in = {NULL, NULL, NULL},
+    .wino_out = {NULL, NULL, NULL},
 };
 
 #endif

@@ -6,7 +6,7 @@
 #include "pool.h"
 
 enum { OP_ENTER, OP_LEAVE, OP_CONV, OP_MAXPOOL, OP_SUMPOOL, OP_ADD, OP_COPY, OP_COUNT };
-enum { ALGO_GEMM16, ALGO_GEMM8, ALGO_DEPTHWISE, ALGO_WINO2, ALGO_WINO4 };
+enum { ALGO_GEMM16, ALGO_GEMM8, ALGO_DEPTHWISE, ALGO_WINO2, ALGO_WINO4, ALGO_WINO_STRIDED };
 
 /* One image of a value is [h][w][c] elements of `element` bytes; image b of it starts at
  * offset * batch + b * bytes. */

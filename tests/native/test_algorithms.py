@@ -71,6 +71,25 @@ def test_winograd_falls_back_to_smaller_tiles_where_sums_need_the_headroom() -> 
 
 
 @pytest.mark.parametrize(
+    ("size", "weight", "algorithm"),
+    [
+        (14, 127, Algorithm.WINOGRAD_STRIDED),
+        (13, 127, Algorithm.WINOGRAD_STRIDED),
+        (7, 127, Algorithm.GEMM16),
+        (14, 2, Algorithm.GEMM8),
+    ],
+)
+def test_stride_2_runs_winograd_where_tiles_fit_and_bytes_would_saturate(
+    size: int, weight: int, algorithm: Algorithm
+) -> None:
+    window = Window((3, 3), (2, 2), (1, 1, 1, 1))
+    shape = dataclasses.replace(SQUARE, height=size, width=size, window=window)
+    weights = np.full((64, 3, 3, 64), weight, np.int8)
+    choice = choose_algorithm(shape, weights, (0, 255), fast=True, dot8=False, batch=8)
+    assert choice.algorithm is algorithm
+
+
+@pytest.mark.parametrize(
     ("dot8", "weight", "algorithm"),
     [
         (False, 127, Algorithm.GEMM16),
