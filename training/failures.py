@@ -67,7 +67,7 @@ class Failures:
         """Leave findings for the others; where another failed before, end as it does."""
         with contextlib.suppress(RuntimeError):  # the store is gone with who held it
             if self.store.add(_CLAIMED, 1) > 1:
-                self.watcher.join()  # which ends this process
+                self.watcher.join(2 * _WAIT_S)  # which ends this process, unless the other is gone
             self.stopped.set()
             self.watcher.join()
             self.store.set(_FOUND, pickle.dumps(diagnose(problem)).hex())
