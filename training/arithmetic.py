@@ -1,152 +1,94 @@
-"""In which arithmetic the products of training are computed.
-
-A layer's forward product is the chip's own. Its two backward products, for the gradient of the
-inputs and for that of the weights, read the gradient of its sums in a format of few bits.
-"""
-
-# pyright: reportUnknownMemberType=false
-# torch leaves some of its own functions half typed.
+"""In which arithmetic a network trains: which format each layer's products are computed in."""
 
 from __future__ import annotations
 
 import enum
-import math
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
-from lowbitc.compiler.ir import ops
-from lowbitc.training.formats import FP8_GRADIENTS
-from lowbitc.training.logarithmic import round_logarithmic
-from lowbitc.training.radix4 import Phase, round_radix4
+from lowbitc.compiler.elements import I4
+from lowbitc.training.formats import FP16
+from lowbitc.training.sums import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from lowbitc.compiler.ir.node import Node
+    from torch import Tensor
 
-    Product = Callable[[Tensor, Tensor], Tensor]
-    """Returns a layer's sums of its input and its weights."""
+    from lowbitc.compiler.elements import LevelType
+    from lowbitc.training.geometry import Geometry
 
 
 class Arithmetic(enum.Enum):
-    """A format of gradients."""
+    """A format of products; ``choose_formats`` gives each layer of a network its own."""
 
     FLOAT = "float"
     """As they are."""
     FP4 = "fp4"
-    """Radix-4 in two phases, with a scale of each layer (GradScale)."""
+    """Gradients are radix-4 in two phases, with a scale of each layer (GradScale)."""
     LUQ = "luq"
-    """Unbiased powers of two."""
+    """Gradients are unbiased powers of two."""
     FP8 = "fp8"
-    """A sign, 5 exponent and 2 mantissa bits, rounded at random; scaled as FP4 is."""
+    """Gradients have 5 exponent and 2 mantissa bits, rounded at random; scaled as FP4's are."""
+    FP16 = "fp16"
+    """Gradients have 6 exponent and 9 mantissa bits: the first and the last layer of FP8."""
+    FP4_FP8 = "fp4/fp8"
+    """The input's product reads FP4, the weights' FP8: depthwise convolutions of FP4."""
 
 
-class GradientFormat(nn.Module):
-    """The format of one layer's gradients.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The arithmetic of a training, and what of it is left out to see what it is for.
 
-    For FP4 and FP8, the largest power is 2^``exponent``: GradScale raises it by one after a step
-    whose gradients passed it, and lowers it by one after a step whose gradients left its upper
-    half unused. The first step sets it. Random rounding depends on the seed and the step alone.
+    In FP8 ``chunk`` products are added before their sum is; 0 adds all in one go. ``scale`` puts
+    one fixed scale, 2^``scale``, in place of GradScale. Without ``two_phase`` both products of
+    FP4 read the even phase. ``weights`` are the levels of weights in FP4 and LUQ: I4, or Odd4,
+    SAWB's own, which have no 0.
     """
 
-    exponent: Tensor
-    step: Tensor
+    arithmetic: Arithmetic = Arithmetic.FLOAT
+    seed: int = 0
+    chunk: int = CHUNK
+    scale: int | None = None
+    two_phase: bool = True
+    weights: LevelType = I4
 
-    def __init__(
-        self, arithmetic: Arithmetic, seed: int, agree: Callable[[float], float] = float
-    ) -> None:
-        """Make the format; ``seed`` is that of random rounding."""
-        super().__init__()
-        self.agree = agree
-        self.arithmetic = arithmetic
-        self.seed = seed
-        self.register_buffer("exponent", torch.tensor(_UNSET))
-        self.register_buffer("step", torch.tensor(0))
-
-    def rounded(self, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a gradient as the inputs' product and as the weights' product read it."""
-        if self.arithmetic is Arithmetic.FLOAT:
-            return grad, grad
-        if self.arithmetic is Arithmetic.LUQ:
-            found = round_logarithmic(grad, self._noise(grad))
-            return found, found
-        top = self._top(self.agree(float(grad.abs().max())))
-        if self.arithmetic is Arithmetic.FP8:
-            unit = math.ldexp(top, 1 - math.frexp(FP8_GRADIENTS.largest)[1])
-            found = FP8_GRADIENTS.round(grad / unit, self._noise(grad)) * unit
-            return found, found
-        return round_radix4(grad, top, Phase.EVEN), round_radix4(grad, top, Phase.ODD)
-
-    def _noise(self, grad: Tensor) -> Tensor:
-        """Return a number in [0, 1) for each value."""
-        random = torch.Generator().manual_seed((self.seed << 32) + int(self.step))
-        self.step.add_(1)
-        return torch.rand(grad.shape, generator=random).to(grad)
-
-    def _top(self, largest: float) -> float:
-        """Return the largest power for this step, and adapt it for the next."""
-        if largest == 0:
-            return 1.0
-        needed = int(torch.frexp(torch.tensor(largest))[1])
-        if int(self.exponent) == _UNSET:
-            self.exponent.fill_(needed)
-        now = int(self.exponent)
-        self.exponent.add_((needed > now) - (needed < now - 1))
-        return 2.0**now
+    @property
+    def rounds_sums(self) -> bool:
+        """Whether the backward products, and in FP8 layers the forward one, round every sum."""
+        return self.arithmetic is Arithmetic.FP8
 
 
-_UNSET = -(1 << 30)
+def choose_formats(layers: Sequence[Geometry], wanted: Arithmetic) -> tuple[Arithmetic, ...]:
+    """Return the format of each layer with weights, in the order of running.
 
-
-def choose_formats(nodes: Sequence[Node], wanted: Arithmetic) -> tuple[Arithmetic, ...]:
-    """Return the format of each weighted node, in the order of running.
-
-    The first and the last stay float; pointwise and depthwise convolutions, which the 4-bit
-    training paper keeps at 8 bits, are FP8 where FP4 is wanted.
+    The first and the last are FP16 in FP8, else float. Pointwise convolutions, which the 4-bit
+    training paper keeps at 8 bits, are FP8 where FP4 is wanted; of depthwise ones the gradient of
+    the weights is.
     """
-    chosen = [wanted] * len(nodes)
-    for index, node in enumerate(nodes):
-        delicate = isinstance(node, ops.Conv) and (node.groups > 1 or max(node.kernel) == 1)
-        if delicate and wanted is Arithmetic.FP4:
+    chosen = [wanted] * len(layers)
+    for index, layer in enumerate(layers):
+        if wanted is Arithmetic.FP4 and layer.groups > 1:
+            chosen[index] = Arithmetic.FP4_FP8
+        elif wanted is Arithmetic.FP4 and layer.pointwise:
             chosen[index] = Arithmetic.FP8
     if chosen:
-        chosen[0] = chosen[-1] = Arithmetic.FLOAT
+        ends = Arithmetic.FP16 if wanted is Arithmetic.FP8 else Arithmetic.FLOAT
+        chosen[0] = chosen[-1] = ends
     return tuple(chosen)
 
 
-def multiply(product: Product, x: Tensor, weights: Tensor, form: GradientFormat) -> Tensor:
-    """Return ``product(x, weights)``, whose gradients are computed in a format."""
-    if form.arithmetic is Arithmetic.FLOAT:
-        return product(x, weights)
-    apply = cast("Callable[..., Tensor]", _Product.apply)
-    return apply(x, weights, product, form)
+@torch.no_grad()
+def round_updates(parameters: Iterable[Tensor], seed: int, step: int) -> None:
+    """Round what an optimizer's step left to FP16 (1-6-9) at random: FP8 training's weight update.
 
-
-class _Product(torch.autograd.Function):
-    """A product whose two gradients read two roundings of the gradient of its output."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401 - torch types it so
-        x: Tensor,
-        weights: Tensor,
-        product: Product,
-        form: GradientFormat,
-    ) -> Tensor:
-        """Multiply."""
-        ctx.save_for_backward(x, weights)
-        ctx.product, ctx.form = product, form
-        return product(x, weights)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:  # noqa: ANN401
-        """Run the product again, and differentiate it once for each operand."""
-        x, weights = (held.detach().requires_grad_() for held in ctx.saved_tensors)
-        for_x, for_weights = ctx.form.rounded(grads[0])
-        with torch.enable_grad():
-            y = ctx.product(x, weights)
-        grad_x = cast("Tensor", torch.autograd.grad(y, x, for_x, retain_graph=True)[0])
-        grad_weights = cast("Tensor", torch.autograd.grad(y, weights, for_weights)[0])
-        return grad_x, grad_weights, None, None
+    Call it after each step. An update smaller than half of a weight's last bit is kept on average,
+    where rounding to the nearest would lose it each time.
+    """
+    # Gradients draw from positive seeds.
+    random = torch.Generator().manual_seed(-1 - ((seed << 32) + step))
+    for parameter in parameters:
+        noise = torch.rand(parameter.shape, generator=random)
+        parameter.copy_(FP16.round(parameter, noise.to(parameter)))

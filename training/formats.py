@@ -1,7 +1,7 @@
 """Floating-point formats of few bits: a sign, an exponent, a mantissa.
 
-As IEEE's, with subnormals, but without infinities and NaN: every code is a number, and what is
-larger than the largest becomes it.
+As IEEE's, with subnormals, but without infinities and NaN: every code is a number. What is larger
+than the largest, and infinity, becomes the largest. NaN stays NaN when rounded, and has no code.
 """
 
 from __future__ import annotations
@@ -35,12 +35,31 @@ class FloatFormat:
 
         Random rounding has its mean at the value itself, up to the largest number.
         """
-        _, exponent = torch.frexp(x)
-        lowest = 1 - self.bias
-        step = torch.exp2(((exponent - 1).clamp(min=lowest) - self.mantissa_bits).to(x.dtype))
+        x = x.clamp(-self.largest, self.largest)
+        step = torch.exp2((self._exponent(x) - self.mantissa_bits).to(x.dtype))
         steps = x / step
-        whole = torch.round(steps) if noise is None else torch.floor(steps + noise)
-        return (whole * step).clamp(-self.largest, self.largest)
+        if noise is None:
+            return torch.round(steps) * step
+        below = torch.floor(steps)
+        # Compared, not added: a sum with noise would itself be rounded, and move whole numbers.
+        return (below + (noise < steps - below)) * step
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the code of the number nearest to each value.
+
+        Raises ValueError on NaN.
+        """
+        if bool(torch.isnan(x).any()):
+            raise ValueError("NaN has no code: every code of a format is a number")
+        rounded = self.round(x)
+        size = rounded.abs()
+        # frexp gives zeros an exponent of their own.
+        exponent = self._exponent(size).masked_fill(size == 0, 1 - self.bias)
+        mantissa = (size / torch.exp2((exponent - self.mantissa_bits).to(x.dtype))).long()
+        # A normal number's mantissa carries the bit that stands before the point: one exponent.
+        code = ((exponent.long() + self.bias - 1) << self.mantissa_bits) + mantissa
+        sign = torch.signbit(rounded).long() << (self.mantissa_bits + self.exponent_bits)
+        return code + sign
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the value of each code: sign, exponent, mantissa, from the highest bit down."""
@@ -51,6 +70,17 @@ class FloatFormat:
         power = torch.exp2((exponent.clamp(min=1) - self.bias).double())
         return torch.where(sign > 0, -fraction * power, fraction * power)
 
+    def _exponent(self, x: Tensor) -> Tensor:
+        """Return the exponent of each value, at least that of the smallest normal number."""
+        _, exponent = torch.frexp(x)
+        return (exponent - 1).clamp(min=1 - self.bias)
+
+
+FP8_FORWARD = FloatFormat(4, 3)
+"""Weights and activations of FP8 training (Sun et al., NeurIPS 2019)."""
 
 FP8_GRADIENTS = FloatFormat(5, 2)
 """Gradients of FP8 training (Wang et al., NeurIPS 2018; Sun et al., NeurIPS 2019)."""
+
+FP16 = FloatFormat(6, 9)
+"""Sums, master weights, and the first and last layer of FP8 training (Wang et al.)."""

@@ -15,8 +15,10 @@ from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.chains import WEIGHTED, channels_of, clip_bounds
 from lowbitc.passes.fuse_output_stage import BIAS_FINE, BIAS_MAX, THRESHOLD_BITS
 from lowbitc.passes.plan_levels import leaves_as_sums
-from lowbitc.training.arithmetic import Arithmetic, GradientFormat, multiply
-from lowbitc.training.operators import sum_levels
+from lowbitc.training.arithmetic import Arithmetic
+from lowbitc.training.gradients import GradientFormat
+from lowbitc.training.operators import geometry_of, sum_levels
+from lowbitc.training.products import multiply
 from lowbitc.training.quantizers import WeightQuantizer
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.passes.chains import Chain
+    from lowbitc.training.geometry import Geometry
     from lowbitc.training.quantizers import WeightMethod
 
 
@@ -45,6 +48,7 @@ class Layer(nn.Module):
     high: Tensor
     gain: Tensor
     offset: Tensor
+    geometry: Geometry
     gradients: GradientFormat
 
     def __init__(self, graph: Graph, chain: Chain, bits: Bits, method: WeightMethod) -> None:
@@ -70,7 +74,8 @@ class Layer(nn.Module):
                 "bias_first", torch.as_tensor(_bias(graph, compute, self.channels))
             )
             self.bias_steps = nn.Parameter(torch.zeros(self.channels))
-            self.gradients = GradientFormat(Arithmetic.FLOAT, 0)
+            self.geometry = geometry_of(compute)
+            self.gradients = GradientFormat(Arithmetic.FLOAT)
         low, high = clip_bounds(graph, None if chain.table else chain.activation, self.channels)
         self.register_buffer("low", torch.as_tensor(low))
         self.register_buffer("high", torch.as_tensor(high))
@@ -87,16 +92,11 @@ class Layer(nn.Module):
         compute = self.chain.compute
         if self.weighted:
             weights, steps = self.quantizer.levels(self.weights)
-            sums = multiply(
-                lambda x, w: sum_levels(compute, self.graph, x, w),
-                levels,
-                self.layout(weights),
-                self.gradients,
-            )
+            sums = multiply(self.geometry, levels, self.layout(weights), self.gradients)
             unit, bias = steps * scale, self.bias()
             empty = (weights == 0).all(dim=1)
         else:
-            sums = sum_levels(compute, self.graph, levels, None)
+            sums = sum_levels(compute, levels)
             unit = scale / _window_size(self.graph, compute)
             bias = torch.zeros_like(unit)
             empty = torch.zeros_like(unit, dtype=torch.bool)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lowbitc.compiler.diagnostics import CompileError
 from lowbitc.compiler.execute import FloatSession
-from lowbitc.training.arithmetic import Arithmetic
+from lowbitc.training.arithmetic import Arithmetic, Settings
 from lowbitc.training.checkpoint import (
     Checkpoint,
     EpochRecord,
@@ -26,6 +26,7 @@ from lowbitc.training.checkpoint import (
 from lowbitc.training.exchange import Exchange
 from lowbitc.training.failures import other_run
 from lowbitc.training.losses import Objective, distance, spreads
+from lowbitc.training.sums import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,8 +45,9 @@ class Schedule:
 
     ``learning_rate`` is Adam's, in units of one level for weights and of the first value for
     clips; it falls to 0 as half a cosine. ``batch`` is that of all processes together.
-    ``clip_decay`` is PACT's λ on (α/α₀)². ``arithmetic`` is the format of gradients,
-    ``compression`` how they go from process to process.
+    ``clip_decay`` is PACT's λ on (α/α₀)². ``arithmetic`` is that of the backward products; in FP8
+    ``chunk`` products are added before their sum is. ``compression`` is how gradients go from
+    process to process.
     """
 
     epochs: int = 10
@@ -55,6 +57,7 @@ class Schedule:
     temperature: float = 1.0
     seed: int = 0
     arithmetic: Arithmetic = Arithmetic.FLOAT
+    chunk: int = CHUNK
     compression: AdaComp | None = None
 
 
@@ -90,7 +93,8 @@ class Trainer:
         self.teacher = FloatSession(
             wanted, fetch=[*network.results, *made], threads=threads, fast=True
         )
-        network.set_arithmetic(schedule.arithmetic, schedule.seed, team)
+        self.settings = Settings(schedule.arithmetic, schedule.seed, schedule.chunk)
+        network.set_arithmetic(self.settings, team)
         network.to(team.device)
         self.exchange = Exchange(network, team, schedule.compression)
         learned = [p for p in network.parameters() if p.requires_grad]
@@ -211,6 +215,7 @@ class Trainer:
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
+        self.network.round_updates(self.settings, self.step)
         return float(loss.detach())
 
     def loss(

@@ -17,7 +17,8 @@ from lowbitc.compiler.numerics.multipliers import choose_add
 from lowbitc.passes.chains import CLIPS, KEEPS_LEVELS, TABLES
 from lowbitc.passes.plan_levels import leaves_as_sums, plan_levels
 from lowbitc.passes.replay import list_steps
-from lowbitc.training.arithmetic import Arithmetic, GradientFormat, choose_formats
+from lowbitc.training.arithmetic import Arithmetic, choose_formats, round_updates
+from lowbitc.training.gradients import GradientFormat
 from lowbitc.training.layer import Layer
 from lowbitc.training.operators import activation_function, move_levels
 from lowbitc.training.quantizers import ActivationQuantizer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
     from lowbitc.passes.chains import Chain
     from lowbitc.passes.replay import Step
+    from lowbitc.training.arithmetic import Settings
     from lowbitc.training.distributed import Team
     from lowbitc.training.quantizers import WeightMethod
     from lowbitc.training.straight_through import ClipGradient
@@ -80,16 +82,21 @@ class QuantizedNetwork(nn.Module):
         """Return the layers that hold weights, in order."""
         return tuple(layer for layer in self.layer_at.values() if layer.weighted)
 
-    def set_arithmetic(self, wanted: Arithmetic, seed: int, team: Team) -> None:
-        """Let the gradients of all layers but the first and last be of few bits.
+    def set_arithmetic(self, settings: Settings, team: Team) -> None:
+        """Let the two backward products of each layer be computed in an arithmetic.
 
         Scales are those of the batch of all processes, each of which rounds at random by itself.
         """
         layers = self.weighted_layers()
-        formats = choose_formats([layer.chain.compute for layer in layers], wanted)
+        formats = choose_formats([layer.geometry for layer in layers], settings.arithmetic)
         for number, (layer, chosen) in enumerate(zip(layers, formats, strict=True)):
-            own = seed + number + (team.rank << _RANK_BITS)
-            layer.gradients = GradientFormat(chosen, own, team.largest)
+            own = number + (team.rank << _RANK_BITS)
+            layer.gradients = GradientFormat(chosen, settings, own, team.largest)
+
+    def round_updates(self, settings: Settings, step: int) -> None:
+        """Round the weights that an optimizer's step left as the arithmetic holds them."""
+        if settings.arithmetic is Arithmetic.FP8:
+            round_updates((x.weights for x in self.weighted_layers()), settings.seed, step)
 
     def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the real values of ``results``, n samples joined along axis 0."""

@@ -16,76 +16,62 @@ from torch.nn import functional
 from lowbitc.compiler.diagnostics import InternalError
 from lowbitc.compiler.ir import ops
 from lowbitc.passes.quantize import ceil_pads
+from lowbitc.training.geometry import Geometry, padded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
-_CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
-_TRANSPOSE = {
-    1: functional.conv_transpose1d,
-    2: functional.conv_transpose2d,
-    3: functional.conv_transpose3d,
-}
 _MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 @singledispatch
-def sum_levels(node: Node, graph: Graph, x: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the sums of a node that accumulates; ``weights`` are levels in the node's layout."""
-    del graph, x, weights
+def geometry_of(node: Node) -> Geometry:
+    """Return the geometry of a node that holds weights."""
+    message = f"{node.op} {node.name} holds no weights"
+    raise InternalError(message)
+
+
+@geometry_of.register(ops.Conv)
+def _(node: ops.Conv) -> Geometry:
+    return Geometry(node.kernel, node.stride, node.dilation, node.pads, node.groups)
+
+
+@geometry_of.register(ops.ConvTranspose)
+def _(node: ops.ConvTranspose) -> Geometry:
+    rank = len(node.kernel)
+    ends = [e - o for e, o in zip(node.pads[rank:], node.output_padding, strict=True)]
+    pads = (*node.pads[:rank], *ends)
+    return Geometry(node.kernel, node.stride, node.dilation, pads, node.groups, transposed=True)
+
+
+@geometry_of.register(ops.Dense)
+def _(node: ops.Dense) -> Geometry:
+    del node
+    return Geometry()
+
+
+@singledispatch
+def sum_levels(node: Node, x: Tensor) -> Tensor:
+    """Return the sums of a node that accumulates and holds no weights."""
+    del x
     message = f"{node.op} {node.name} does not accumulate"
     raise InternalError(message)
 
 
-@sum_levels.register(ops.Conv)
-def _(node: ops.Conv, graph: Graph, x: Tensor, weights: Tensor) -> Tensor:
-    del graph
-    rank = len(node.kernel)
-    return _CONVOLVE[rank](
-        _padded(x, node.pads),
-        weights,
-        stride=node.stride,
-        dilation=node.dilation,
-        groups=node.groups,
-    )
-
-
-@sum_levels.register(ops.ConvTranspose)
-def _(node: ops.ConvTranspose, graph: Graph, x: Tensor, weights: Tensor) -> Tensor:
-    del graph
-    rank = len(node.kernel)
-    whole = _TRANSPOSE[rank](
-        x,
-        weights,
-        stride=node.stride,
-        dilation=node.dilation,
-        groups=node.groups,
-    )
-    ends = [e - o for e, o in zip(node.pads[rank:], node.output_padding, strict=True)]
-    return _padded(whole, (*(-p for p in node.pads[:rank]), *(-e for e in ends)))
-
-
-@sum_levels.register(ops.Dense)
-def _(node: ops.Dense, graph: Graph, x: Tensor, weights: Tensor) -> Tensor:
-    del node, graph
-    return functional.linear(x, weights)
-
-
 @sum_levels.register(ops.GlobalAveragePool)
-def _(node: ops.GlobalAveragePool, graph: Graph, x: Tensor, weights: None) -> Tensor:
-    del node, graph, weights
+def _(node: ops.GlobalAveragePool, x: Tensor) -> Tensor:
+    del node
     return x.sum(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
 @sum_levels.register(ops.AveragePool)
-def _(node: ops.AveragePool, graph: Graph, x: Tensor, weights: None) -> Tensor:
-    del graph, weights
-    rank, channels = len(node.kernel), x.shape[1]
+def _(node: ops.AveragePool, x: Tensor) -> Tensor:
+    channels, flat = x.shape[1], (1,) * len(node.kernel)
     ones = torch.ones((channels, 1, *node.kernel), dtype=x.dtype, device=x.device)
-    return _CONVOLVE[rank](_padded(x, node.pads), ones, stride=node.stride, groups=channels)
+    return Geometry(node.kernel, node.stride, flat, node.pads, channels).multiply(x, ones)
 
 
 @singledispatch
@@ -99,8 +85,8 @@ def move_levels(node: Node, graph: Graph, x: Tensor) -> Tensor:
 @move_levels.register(ops.MaxPool)
 def _(node: ops.MaxPool, graph: Graph, x: Tensor) -> Tensor:
     rank = len(node.kernel)
-    padded = _padded(x, ceil_pads(graph, node), -math.inf)
-    return _MAX_POOL[rank](padded, node.kernel, node.stride, 0, node.dilation)
+    held = padded(x, ceil_pads(graph, node), -math.inf)
+    return _MAX_POOL[rank](held, node.kernel, node.stride, 0, node.dilation)
 
 
 @move_levels.register(ops.GlobalMaxPool)
@@ -137,7 +123,7 @@ def _(node: ops.Upsample, graph: Graph, x: Tensor) -> Tensor:
 def _(node: ops.Pad, graph: Graph, x: Tensor) -> Tensor:
     del graph
     rank = x.ndim
-    return _padded(x, (*node.pads[:rank], *node.pads[rank:]))
+    return padded(x, (*node.pads[:rank], *node.pads[rank:]))
 
 
 @move_levels.register(ops.Reshape)
@@ -149,16 +135,6 @@ def _(node: Node, graph: Graph, x: Tensor) -> Tensor:
     shape = graph.shape(node.outputs[0])
     count = x.shape[0] // graph.shape(node.inputs[0])[0]
     return x.reshape(shape[0] * count, *shape[1:])
-
-
-def _padded(x: Tensor, pads: Sequence[int], value: float = 0.0) -> Tensor:
-    """Pad the last dimensions; ``pads`` are begins, then ends, and may be negative."""
-    if not any(pads):
-        return x
-    rank = len(pads) // 2
-    # torch lists the last dimension first.
-    flat = [p for axis in reversed(range(rank)) for p in (pads[axis], pads[rank + axis])]
-    return functional.pad(x, flat, value=value)
 
 
 def activation_function(node: Node) -> Callable[[Tensor], Tensor]:  # noqa: C901, PLR0911 - a class each

@@ -3,7 +3,8 @@
 The format has 1 sign bit, 3 exponent bits and no mantissa: code 0 is zero, codes 1 to 7 are
 top · 4^(code − 7). Rounding is at the arithmetic midpoint of two powers, 2.5 · 4^k: times 1.6 that
 is a power of four, so |x| · 1.6 rounded down to a power of four is |x| rounded to the nearest.
-Below 2.5/4 of the smallest power it is 0.
+Below 2.5/4 of the smallest power it is 0. Beyond the largest power, and at infinity, it is that
+power; NaN has no code, and stays NaN when rounded.
 
 Two-phase rounding takes the grid twice as fine: the gradient of the inputs sees powers at even
 exponents of two, that of the weights those at odd ones, so that their errors differ.
@@ -48,5 +49,10 @@ def decode(codes: Tensor, top: float, phase: Phase = Phase.EVEN) -> Tensor:
 
 
 def round_radix4(x: Tensor, top: float, phase: Phase = Phase.EVEN) -> Tensor:
-    """Return the value that each value's code stands for."""
-    return decode(encode(x, top, phase), top, phase)
+    """Return the value that each value's code stands for, without making the code."""
+    largest = top * phase.value
+    _, exponent = torch.frexp(x.abs() * (_FACTOR / largest))
+    power = ((exponent - 1) >> 1).clamp(-POWERS, 0)
+    value = torch.exp2((2 * power).to(x.dtype)).mul_(largest)
+    value.masked_fill_((power == -POWERS) | (x == 0), 0)
+    return torch.where(x.isnan(), x, value.copysign_(x))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lowbitc.compiler.elements import LevelType
+    from lowbitc.training.formats import FloatFormat
 
 
 class ClipGradient(enum.Enum):
@@ -61,6 +62,32 @@ def round_weights(rows: Tensor, scales: Tensor, element: LevelType, *, through: 
     bounds = (element.minimum, element.maximum)
     apply = cast("Callable[..., Tensor]", _WeightLevels.apply)
     return apply(rows, scales, *bounds, odd, through)
+
+
+def round_float(x: Tensor, form: FloatFormat) -> Tensor:
+    """Return the nearest numbers of a format; gradients pass as if nothing were rounded."""
+    apply = cast("Callable[..., Tensor]", _FloatRounding.apply)
+    return apply(x, form)
+
+
+class _FloatRounding(torch.autograd.Function):
+    """Rounding to a floating-point format."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch types it so
+        x: Tensor,
+        form: FloatFormat,
+    ) -> Tensor:
+        """Round."""
+        del ctx
+        return form.round(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        """Pass the gradient."""
+        del ctx
+        return grads[0], None
 
 
 class _ActivationLevels(torch.autograd.Function):

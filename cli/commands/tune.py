@@ -102,7 +102,15 @@ if TYPE_CHECKING:
     default="float",
     show_default=True,
     metavar="float|fp8|luq|fp4",
-    help="The format of gradients in training, simulated.",
+    help="The arithmetic of the backward products, simulated.",
+)
+@click.option(
+    "--chunk",
+    type=click.IntRange(min=0),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="In fp8, products added before their sum is; 0 adds all in one go.",
 )
 @click.option(
     "--compress",
@@ -155,6 +163,7 @@ def command(  # noqa: PLR0913 - one a setting
     clip_decay: float,
     seed: int,
     arithmetic: str,
+    chunk: int,
     compress: str,
     bins: tuple[int, int],
     device: str,
@@ -185,6 +194,7 @@ def command(  # noqa: PLR0913 - one a setting
         clip_decay=clip_decay,
         seed=seed,
         arithmetic=arithmetic,
+        chunk=chunk,
         compress=compress,
         bins=bins,
         device=device,

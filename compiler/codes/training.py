@@ -30,6 +30,20 @@ CODES: tuple[Code, ...] = (
         "Give another --checkpoint, or remove the file to start over.",
     ),
     Code(
+        "LB793",
+        "Nothing to train in few bits",
+        "No convolution or dense layer ran when the network was given the sample.",
+        "Low-bit arithmetic is that of products with weights; all else stays float.",
+        "Give convert() the network that holds the layers, and a sample that reaches them.",
+    ),
+    Code(
+        "LB794",
+        "Layer that cannot train in few bits",
+        "The layer is no convolution and no Linear, or pads with other values than zeros.",
+        "Its products are computed one addition at a time, over the window that zeros pad.",
+        "Put nn.ReflectionPad2d or its like in front of the layer, and padding=0 in it.",
+    ),
+    Code(
         "LB795",
         "Checkpoint of another number of processes",
         "The checkpoint was written by a run on more or fewer processes.",

@@ -51,7 +51,8 @@ class Training:
     Learned scales ("lsq") start from weights that are rounded with error feedback, others from
     the float weights. ``weights`` is where the scales of weights come from, ``clips`` what the
     clips of activations learn from, ``toward`` what is minimised (without labels "both" is
-    "float"), ``arithmetic`` the format of gradients. ``batch`` is that of all processes that train
+    "float"), ``arithmetic`` that of the two backward products; in "fp8" ``chunk`` products are
+    added before their sum is, 0 adds all in one go. ``batch`` is that of all processes that train
     together; ``compress`` is how gradients go between them, ``bins`` AdaComp's bins of convolutions
     and of dense layers.
     """
@@ -66,6 +67,7 @@ class Training:
     temperature: float = 1.0
     seed: int = 0
     arithmetic: str = "float"
+    chunk: int = 64
     compress: str = "none"
     bins: tuple[int, int] = (50, 500)
     device: str = "auto"
@@ -218,6 +220,7 @@ def _pass(
             temperature=training.temperature,
             seed=training.seed,
             arithmetic=Arithmetic(training.arithmetic),
+            chunk=training.chunk,
             compression=AdaComp(*training.bins) if training.compress == "adacomp" else None,
         ),
         team=team,

@@ -47,7 +47,7 @@ def test_training_from_float_weights_lowers_its_loss_and_classifies(digits: Path
     assert found.metrics["top1"] > 0.9
 
 
-@pytest.mark.parametrize("arithmetic", ["float", "fp4", "luq"])
+@pytest.mark.parametrize("arithmetic", ["float", "fp8", "fp4", "luq"])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     digits: Path, tmp_path: Path, arithmetic: str
 ) -> None:
