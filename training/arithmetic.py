@@ -80,7 +80,6 @@ def choose_formats(layers: Sequence[Geometry], wanted: Arithmetic) -> tuple[Arit
     return tuple(chosen)
 
 
-@torch.no_grad()
 def round_updates(parameters: Iterable[Tensor], seed: int, step: int) -> None:
     """Round what an optimizer's step left to FP16 (1-6-9) at random: FP8 training's weight update.
 
@@ -90,5 +89,6 @@ def round_updates(parameters: Iterable[Tensor], seed: int, step: int) -> None:
     # Gradients draw from positive seeds.
     random = torch.Generator().manual_seed(-1 - ((seed << 32) + step))
     for parameter in parameters:
-        noise = torch.rand(parameter.shape, generator=random)
-        parameter.copy_(FP16.round(parameter, noise.to(parameter)))
+        held = parameter.detach()  # whose memory is the parameter's
+        noise = torch.rand(held.shape, generator=random).to(held)
+        held.copy_(FP16.round(held, noise))

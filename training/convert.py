@@ -65,7 +65,6 @@ def convert(network: nn.Module, settings: Settings, *sample: Tensor) -> nn.Modul
     return network
 
 
-@torch.no_grad()
 def _watch(network: nn.Module, sample: tuple[Tensor, ...]) -> dict[str, Clip]:
     """Run a network; return the names of its layers in the order of running, and their clips."""
     clips: dict[str, Clip] = {}
@@ -81,7 +80,7 @@ def _watch(network: nn.Module, sample: tuple[Tensor, ...]) -> dict[str, Clip]:
     for name, module in cast("Iterator[tuple[str, nn.Module]]", network.named_modules()):
         if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
             module.register_forward_pre_hook(_hook(name, look), with_kwargs=True)
-    with torch.random.fork_rng():
+    with torch.no_grad(), torch.random.fork_rng():
         network(*sample)
     return clips
 
