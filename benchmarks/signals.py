@@ -6,6 +6,7 @@ All generators take a count and a seed and give the same arrays each time.
 from __future__ import annotations
 
 import importlib
+import random
 import string
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,10 @@ def captchas(count: int, seed: int) -> tuple[Float32, list[str]]:
     captcha leaves out so as not to be mistaken, were never seen by the network either: it reads
     them as Q, 7, T and Q.
     """
-    import random  # noqa: PLC0415 - the captcha package draws with it
-
     drawing: Any = importlib.import_module("captcha.image")  # wanted for one network only
+    drawing.secrets = _Seeded(seed)  # the package takes its draws from there, and no seed
 
     rng = np.random.default_rng(seed)
-    random.seed(seed)
     maker = drawing.ImageCaptcha(width=160, height=60)
     letters = [c for c in string.digits + string.ascii_uppercase if c not in "01IO"]
     images = np.empty((count, 3, 60, 160), np.float32)
@@ -107,6 +106,18 @@ def captchas(count: int, seed: int) -> tuple[Float32, list[str]]:
         images[index] = picture[:, :, ::-1].transpose(2, 0, 1)
         texts.append(text.lower())
     return images, texts
+
+
+class _Seeded(random.Random):
+    """What the captcha package asks of ``secrets``, from a seed."""
+
+    def randbelow(self, bound: int) -> int:
+        """Return an integer from 0 to ``bound`` − 1."""
+        return self.randrange(bound)
+
+    def randbits(self, count: int) -> int:
+        """Return an integer of so many bits."""
+        return self.getrandbits(count)
 
 
 def tones(count: int, length: int, seed: int) -> tuple[Float32, Float64]:

@@ -138,38 +138,32 @@ def _read_wave(path: Path) -> npt.NDArray[np.float64]:
 # --- sentences -----------------------------------------------------------------------------------
 
 _WORDS = 32
-_TRAINED = 150
+_TRAINED, _CALIBRATED = 8_000, 256
 
 
 def glosses(count: int, folder: Path) -> Task:
-    """Return definitions of nouns in 26 classes, for a linear probe of the float network."""
+    """Return definitions of nouns in 26 classes, for a linear probe of the float network.
+
+    They are drawn as WordNet has them, so that classes are as uneven as there; a definition that
+    two nouns share is drawn once.
+    """
     words = {w: i for i, w in enumerate(_find(folder, "vocab.txt").read_text("utf-8").split("\n"))}
-    by_class: dict[int, list[str]] = {}
+    held: dict[str, int] = {}
     for line in _find(folder, "data.noun").read_text("utf-8").splitlines():
         if not line.startswith(" "):
-            by_class.setdefault(int(line.split()[1]), []).append(line.rpartition("| ")[2])
-    rng = np.random.default_rng(0)
-    each = count // len(by_class)
-    texts: list[str] = []
-    labels: list[int] = []
-    for number, held in sorted(by_class.items()):
-        taken = rng.permutation(len(held))[: _TRAINED + each]
-        texts += [held[i] for i in taken]
-        labels += [number] * len(taken)
-    order = rng.permutation(len(texts))
-    ids = np.zeros((len(texts), _WORDS), np.int64)
-    for row, index in enumerate(order):
+            held.setdefault(line.rpartition("| ")[2], int(line.split()[1]))
+    texts, labels = list(held), np.array(list(held.values()))
+    drawn = np.random.default_rng(0).permutation(len(texts))[: _TRAINED + count]
+    ids = np.zeros((len(drawn), _WORDS), np.int64)
+    for row, index in enumerate(drawn):
         pieces = [101, *_pieces(texts[index], words)[: _WORDS - 2], 102]
         ids[row, : len(pieces)] = pieces
-    mask = (ids > 0).astype(np.int64)
-    classes = np.array(labels)[order]
-    cut = len(texts) - count
-    whole = {"input_ids": ids, "attention_mask": mask}
-    first, rest = (
-        {k: v[part] for k, v in whole.items()} for part in (slice(cut), slice(cut, None))
+    whole = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)}
+    calib, first, rest = (
+        {name: array[part] for name, array in whole.items()}
+        for part in (slice(_CALIBRATED), slice(_TRAINED), slice(_TRAINED, None))
     )
-    probe = _Probe(classes[:cut], classes[cut:])
-    calib = {k: v[:128] for k, v in first.items()}
+    probe = _Probe(labels[drawn[:_TRAINED]], labels[drawn[_TRAINED:]])
     return Task(calib, rest, probe.score, "linear probe, 26 classes", first, probe.train)
 
 
@@ -210,7 +204,7 @@ class _Probe:
         wanted = (self.trained[:, np.newaxis] == self.kinds).astype(np.float64)
         self.weights = np.zeros((x.shape[1], len(self.kinds)))
         speed = np.zeros_like(self.weights)
-        for _ in range(600):
+        for _ in range(300):
             scores = x @ self.weights
             chances = np.exp(scores - scores.max(axis=1, keepdims=True))
             chances /= chances.sum(axis=1, keepdims=True)

@@ -71,7 +71,7 @@ SPLITS = (
         "minilm_l3",
         "paraphrase-MiniLM-L3-v2.onnx",
         split_data.glosses,
-        1040,
+        2_000,
         ("8/8/8", "8/4/8"),
         ("input_ids=N,32", "attention_mask=N,32"),
         "461",

@@ -18,9 +18,10 @@ import numpy as np
 from lowbitc.compiler.elements import F32
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, fresh_name
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
-from lowbitc.passes.chains import WEIGHTED, Chain, channels_of, clip_bounds, find_chains, on_device
+from lowbitc.passes.chains import Chain, channels_of, clip_bounds, find_chains, on_device
 
 if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array, Float32

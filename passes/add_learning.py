@@ -14,9 +14,9 @@ from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 from lowbitc.compiler.elements import F32, I32, ODD1, U1
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir import quantized as q
+from lowbitc.compiler.ir.groups import KEEPS_LEVELS
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
-from lowbitc.passes.chains import KEEPS_LEVELS
 
 if TYPE_CHECKING:
     from lowbitc.compiler.bits import Bits

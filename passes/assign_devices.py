@@ -10,8 +10,8 @@ from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import Diagnostic, raise_errors
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph
+from lowbitc.compiler.ir.groups import LAYOUT, TABLES
 from lowbitc.compiler.manager import PassResult
-from lowbitc.passes.chains import LAYOUT, TABLES
 from lowbitc.passes.drop_islands import drop_islands
 
 if TYPE_CHECKING:

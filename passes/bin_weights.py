@@ -18,12 +18,13 @@ from lowbitc.compiler.elements import odd, signed
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.compiler.ir.graph import Graph, fresh_name
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import LayerError, Measured, PassResult
 from lowbitc.compiler.statistics import sawb
 from lowbitc.compiler.statistics.sawb import SAWB_UP_TO_BITS
 from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
-from lowbitc.passes.chains import WEIGHTED, on_device
+from lowbitc.passes.chains import on_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable

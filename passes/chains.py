@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import CLIPS, SUMMING, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,42 +17,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Float64
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
-
-WEIGHTED = (ops.Conv, ops.ConvTranspose, ops.Dense)
-"""Nodes that hold weights."""
-POOLS = (ops.AveragePool, ops.GlobalAveragePool)
-SUMMING = (*WEIGHTED, *POOLS)
-"""Nodes that accumulate and then run an output stage."""
-CLIPS = (ops.Relu, ops.Clamp, ops.Bound)
-"""Activations that are a clip: part of any output stage."""
-TABLES = (
-    ops.Sigmoid,
-    ops.Tanh,
-    ops.Silu,
-    ops.Gelu,
-    ops.HardSwish,
-    ops.HardSigmoid,
-    ops.LeakyRelu,
-    ops.Elu,
-    ops.Softplus,
-    ops.Erf,
-)
-"""Activations that need a table of 256 levels."""
-KEEPS_LEVELS = (
-    ops.MaxPool,
-    ops.GlobalMaxPool,
-    ops.Reshape,
-    ops.Flatten,
-    ops.Squeeze,
-    ops.Unsqueeze,
-    ops.Transpose,
-    ops.Slice,
-    ops.Upsample,
-    ops.Pad,
-)
-"""Nodes whose output has the levels and the scale of their input."""
-LAYOUT = (*KEEPS_LEVELS[2:], ops.Concat)
-"""Nodes that only move levels."""
 
 
 @dataclass(frozen=True, slots=True)

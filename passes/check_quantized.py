@@ -15,9 +15,9 @@ import numpy as np
 from lowbitc.compiler.diagnostics import Diagnostic, error
 from lowbitc.compiler.elements import LevelType, signed, unsigned
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import CLIPS, KEEPS_LEVELS, POSITIVE, SUMMING, WEIGHTED
 from lowbitc.compiler.statistics.recover_levels import recover_levels
 from lowbitc.passes.bin_weights import channel_rows
-from lowbitc.passes.chains import CLIPS, KEEPS_LEVELS, SUMMING, WEIGHTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
 _WIDTHS = (1, 2, 4, 8)
-_NEVER_NEGATIVE = (ops.Relu, ops.Sigmoid, ops.HardSigmoid, ops.Softplus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def grid_of(node: ops.FakeQuantize, maker: Node | None, before: Grid | None = No
     same = before is not None and before.scale == node.scale
     if before is not None and same and low <= before.low and before.high <= high:
         return before
-    if isinstance(maker, _NEVER_NEGATIVE) or (isinstance(maker, ops.Clamp) and maker.low >= 0):
+    if isinstance(maker, POSITIVE) or (isinstance(maker, ops.Clamp) and maker.low >= 0):
         low = max(low, 0)
     if low >= 0:
         width = next((w for w in _WIDTHS if unsigned(w).maximum >= high), None)

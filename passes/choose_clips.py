@@ -18,10 +18,10 @@ from lowbitc.compiler.elements import F32, Array
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, Stage
+from lowbitc.compiler.ir.groups import KEEPS_LEVELS, WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.statistics.fit_layer import LayerRows, float_error
 from lowbitc.passes.bin_weights import channel_rows
-from lowbitc.passes.chains import KEEPS_LEVELS, WEIGHTED
 from lowbitc.passes.sample_windows import (
     gather_outputs,
     gather_windows,

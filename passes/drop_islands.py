@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from lowbitc.passes.chains import WEIGHTED
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.passes.islands import Crossing, Island, find_islands
 
 if TYPE_CHECKING:

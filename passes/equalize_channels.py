@@ -20,10 +20,11 @@ from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, fresh_name
+from lowbitc.compiler.ir.groups import CLIPS, POOLS, WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.channel_steps import choose_steps
-from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain, channels_of, clip_bounds, find_chains
+from lowbitc.passes.chains import Chain, channels_of, clip_bounds, find_chains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
     from lowbitc.passes.calibrate_pact import Samples
 
-_BY_CHANNEL = (ops.MaxPool, ops.GlobalMaxPool, ops.AveragePool, ops.GlobalAveragePool)
 _LARGEST = 16.0
 _OF_A_SAMPLE = 16
 _GOLDEN = 0.6180339887498949
@@ -119,7 +119,7 @@ def _readers(graph: Graph, value: str, repeat: int) -> tuple[Reader, ...]:
         if isinstance(node, WEIGHTED) and node.inputs[0] == value:
             whole = not isinstance(node, ops.Dense) or len(graph.shape(value)) == _FLAT
             behind = (Reader(node, repeat),) if whole else ()
-        elif isinstance(node, _BY_CHANNEL):
+        elif isinstance(node, POOLS):
             behind = _readers(graph, node.outputs[0], repeat)
         elif isinstance(node, (ops.Reshape, ops.Flatten)):
             before, after = graph.shape(value), graph.shape(node.outputs[0])

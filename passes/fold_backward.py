@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import SUMMING, WEIGHTED
 from lowbitc.passes.affine import read_mapping
 from lowbitc.passes.commute import Blocked, moved_before
-from lowbitc.passes.scale_weights import WEIGHTED, scaled_output, store
+from lowbitc.passes.scale_weights import scaled_output, store
 from lowbitc.passes.spell_scale_shift import Spelling, goes_by_channel, put_scale_shift
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lowbitc.passes.affine import Affine, Mapping
     from lowbitc.passes.edit import Edit
 
-_SUMS = (*WEIGHTED, ops.AveragePool, ops.GlobalAveragePool)
 _CLIPS = (ops.Relu, ops.Clamp)
 _TRANSPARENT = (ops.MaxPool, ops.Reshape, ops.Transpose, ops.Slice, ops.Upsample, ops.Concat)
 """Nodes behind which a map gains nothing: it does better before them."""
@@ -80,8 +80,8 @@ class Backward:
         """
         if isinstance(node, _CLIPS):
             layer = self.edit.maker(node.inputs[0])
-            return isinstance(layer, _SUMS) and self.edit.read_once(node.inputs[0])
-        return isinstance(node, _SUMS)
+            return isinstance(layer, SUMMING) and self.edit.read_once(node.inputs[0])
+        return isinstance(node, SUMMING)
 
     def _fold(self, value: str, affine: Affine, output: str, origin: Node) -> None:
         """Make ``output`` hold the mapped value, by changing what made the value."""

@@ -6,9 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.passes.affine import read_mapping
 from lowbitc.passes.commute import Blocked, moved_behind
-from lowbitc.passes.scale_weights import WEIGHTED, scaled_input, store
+from lowbitc.passes.scale_weights import scaled_input, store
 from lowbitc.passes.spell_scale_shift import Spelling, goes_by_channel, put_scale_shift
 
 if TYPE_CHECKING:

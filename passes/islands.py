@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir.graph import Where, reads
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.work import held_params, node_macs
-from lowbitc.passes.chains import WEIGHTED
 from lowbitc.passes.partition import launch_depths
 
 if TYPE_CHECKING:

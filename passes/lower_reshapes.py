@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import RESHAPES
 from lowbitc.passes.edit import Edit, joined_sources
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.manager import PassResult
-
-_RESHAPES = (ops.Reshape, ops.Flatten, ops.Squeeze, ops.Unsqueeze)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class LowerReshapes:
         """Return the graph with Reshapes only."""
         edit = Edit(graph)
         for node in graph.nodes:
-            if isinstance(node, _RESHAPES) or _moves_nothing(edit, node):
+            if isinstance(node, RESHAPES) or _moves_nothing(edit, node):
                 _lower(edit, node)
         return edit.done()
 

@@ -18,6 +18,7 @@ from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.elements import F32
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir.graph import reads
+from lowbitc.compiler.ir.groups import CLIPS, WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.numerics import spec
 from lowbitc.compiler.statistics.expected_error import tails
@@ -26,7 +27,6 @@ from lowbitc.compiler.statistics.histogram import HistogramAccumulator
 from lowbitc.compiler.statistics.output_change import Change, compare
 from lowbitc.passes.bin_weights import channel_rows
 from lowbitc.passes.calibrate_pact import choose_clip
-from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain
 from lowbitc.passes.collect_rows import collect_rows
 from lowbitc.passes.name_outputs import output_kind
 from lowbitc.passes.plan_levels import Group, plan_levels
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.onnx_session import Value
     from lowbitc.compiler.statistics.histogram import Histogram
     from lowbitc.passes.calibrate_pact import Samples
+    from lowbitc.passes.chains import Chain
 
 WEIGHT_WIDTHS = (4, 2, 1)
 ACTIVATION_WIDTHS = (4, 2)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.find_signs import never_negative
 from lowbitc.passes.edit import Edit, joined_sources
-from lowbitc.passes.find_signs import never_negative
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
@@ -68,11 +68,15 @@ def _merged(edit: Edit, pad: ops.Pad, pads: Pads, reader: Node) -> Node | None:
             return dataclasses.replace(
                 reader, inputs=inputs, pads=total, count_padding=True, sources=sources
             )
-    if isinstance(reader, ops.MaxPool) and never_negative(edit, pad.inputs[0]):
+    if isinstance(reader, ops.MaxPool) and _never_negative(edit, pad.inputs[0]):
         total = _sum(pads, reader.pads)
         if _inside(edit, reader, total):
             return dataclasses.replace(reader, inputs=inputs, pads=total, sources=sources)
     return None
+
+
+def _never_negative(edit: Edit, value: str) -> bool:
+    return never_negative(value, edit.maker, edit.constant)
 
 
 def _sum(first: Pads, second: Pads) -> Pads:

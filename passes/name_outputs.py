@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import LAYOUT, PRODUCTS
 from lowbitc.compiler.statistics.output_change import OutputKind
-from lowbitc.passes.chains import LAYOUT
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
-_PRODUCTS = (ops.Dense, ops.Gemm, ops.MatMul)
 _KEEPS_AXIS = (ops.Add, ops.Sub, ops.ScaleShift, ops.Identity)
 _MOST_STEPS = 8
 
@@ -29,7 +28,7 @@ def output_kind(graph: Graph, value: str) -> OutputKind:
     if isinstance(node, ops.Softmax) and not node.coerce:
         return OutputKind(node.axis % rank - rank, normalised=True)
     for _ in range(_MOST_STEPS):
-        if isinstance(node, _PRODUCTS):
+        if isinstance(node, (*PRODUCTS, ops.Dense)):
             classes = graph.shape(value)[-1:]
             mirrored = any(graph.shape(v)[-1:] == classes for v in graph.inputs)
             several = rank > 1 and classes > (1,)

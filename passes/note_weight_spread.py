@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lowbitc.compiler.diagnostics import note
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.manager import PassResult
 from lowbitc.passes.edit import Edit
-from lowbitc.passes.scale_weights import WEIGHTED, output_ranges
+from lowbitc.passes.scale_weights import output_ranges
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph

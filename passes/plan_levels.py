@@ -10,17 +10,8 @@ import numpy as np
 from lowbitc.compiler.elements import LevelType, signed, unsigned
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
-from lowbitc.passes.chains import (
-    CLIPS,
-    KEEPS_LEVELS,
-    POOLS,
-    TABLES,
-    Chain,
-    channels_of,
-    clip_bounds,
-    find_chains,
-    on_device,
-)
+from lowbitc.compiler.ir.groups import AVERAGES, CLIPS, KEEPS_LEVELS, POSITIVE, TABLES, WEIGHTED
+from lowbitc.passes.chains import Chain, channels_of, clip_bounds, find_chains, on_device
 
 if TYPE_CHECKING:
     from lowbitc.compiler.bits import Bits
@@ -30,7 +21,6 @@ if TYPE_CHECKING:
 CLIP_METHODS = ("mse", "octav", "percentile", "minmax")
 """How the scale of a group can be chosen; calibrate_pact does it."""
 _FULL = 8
-_NEVER_NEGATIVE = (ops.Sigmoid, ops.HardSigmoid, ops.Softplus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +47,7 @@ def leaves_as_sums(graph: Graph, chain: Chain) -> bool:
 
     Such outputs (logits, say) keep all their resolution.
     """
-    weighted = isinstance(chain.compute, (ops.Conv, ops.ConvTranspose, ops.Dense))
+    weighted = isinstance(chain.compute, WEIGHTED)
     if not weighted or chain.activation is not None or chain.shift is not None:
         return False
     readers = graph.consumers().get(chain.output, [])
@@ -146,7 +136,7 @@ class _Planner:
         self.add(node.outputs[0], element, high)
 
     def lowest(self, node: Node) -> float:
-        if isinstance(node, (ops.Relu, *_NEVER_NEGATIVE)):
+        if isinstance(node, POSITIVE):
             return 0.0
         return node.low if isinstance(node, ops.Clamp) else -np.inf
 
@@ -175,7 +165,7 @@ class _Planner:
 
     def _inherits_sign(self, node: Node) -> bool:
         """Whether a mean or a sum of values that are never negative is never negative."""
-        if not isinstance(node, (*POOLS, ops.Add)):
+        if not isinstance(node, (*AVERAGES, ops.Add)):
             return False
         roots = [self.root(v) for v in node.inputs if v not in self.graph.constants]
         return all(not self.element[r].signed and r not in self.measured for r in roots)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import CLIPS, TABLES
 from lowbitc.passes.bin_weights import channel_rows
-from lowbitc.passes.chains import CLIPS, TABLES, clip_bounds
+from lowbitc.passes.chains import clip_bounds
 from lowbitc.passes.tabulate import activation_values
 
 if TYPE_CHECKING:

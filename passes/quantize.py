@@ -15,10 +15,11 @@ from lowbitc.compiler.diagnostics import Source, raise_errors
 from lowbitc.compiler.elements import I32
 from lowbitc.compiler.ir import ops, quantized
 from lowbitc.compiler.ir.graph import Graph, Stage, reads
+from lowbitc.compiler.ir.groups import CLIPS, TABLES
 from lowbitc.compiler.ir.types import Clip, TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.numerics.multipliers import choose_add
-from lowbitc.passes.chains import CLIPS, TABLES, Chain, clip_bounds, find_chains
+from lowbitc.passes.chains import Chain, clip_bounds, find_chains
 from lowbitc.passes.fuse_output_stage import StageBuilder
 from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.passes.tabulate import activation_table, rescale_table

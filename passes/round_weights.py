@@ -21,13 +21,14 @@ from lowbitc.compiler.elements import F32, odd, signed
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.compiler.ir.graph import Graph, fresh_name
+from lowbitc.compiler.ir.groups import CLIPS, WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import LayerError, Measured, PassResult
 from lowbitc.compiler.statistics.fit_layer import FittedLayer, LayerRows, fit_layer
 from lowbitc.compiler.statistics.fit_stage import fit_stage
 from lowbitc.compiler.statistics.level_sums import outputs
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
-from lowbitc.passes.chains import CLIPS, WEIGHTED, Chain, channels_of, clip_bounds
+from lowbitc.passes.chains import Chain, channels_of, clip_bounds
 from lowbitc.passes.choose_clips import choose_clip, real_layer, real_sum
 from lowbitc.passes.collect_rows import collect_rows
 from lowbitc.passes.recipes import Recipe

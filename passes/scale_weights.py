@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     Weighted = ops.Conv | ops.ConvTranspose | ops.Dense
 
-WEIGHTED = (ops.Conv, ops.ConvTranspose, ops.Dense)
-
 
 @dataclass(frozen=True, slots=True)
 class Parameters:

@@ -9,7 +9,8 @@ import numpy as np
 
 from lowbitc.compiler.diagnostics import InternalError
 from lowbitc.compiler.ir import ops
-from lowbitc.passes.chains import CLIPS, clip_bounds
+from lowbitc.compiler.ir.groups import CLIPS
+from lowbitc.passes.chains import clip_bounds
 
 if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array, Float64

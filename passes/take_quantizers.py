@@ -15,11 +15,12 @@ import numpy as np
 from lowbitc.compiler.diagnostics import note
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Stage, fresh_name
+from lowbitc.compiler.ir.groups import CLIPS, KEEPS_LEVELS, SUMMING, WEIGHTED
 from lowbitc.compiler.ir.types import Clip, TensorType
 from lowbitc.compiler.manager import PassResult
 from lowbitc.compiler.statistics.recover_levels import recover_levels
 from lowbitc.passes.bin_weights import channel_rows
-from lowbitc.passes.chains import CLIPS, KEEPS_LEVELS, SUMMING, WEIGHTED, on_device
+from lowbitc.passes.chains import on_device
 from lowbitc.passes.check_quantized import Grid, grid_of
 from lowbitc.passes.edit import Edit, joined_sources
 from lowbitc.passes.merge_clips import clip_of

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lowbitc.targets.program.program import Program
 
 PREFIX = "lowbitc."
-_WEIGHTED = (q.QConv, q.QConvTranspose, q.QDense)
 
 Facts = dict[str, str]
 
@@ -103,7 +102,7 @@ def _layer_facts(node: Node, graph: Graph, processors: tuple[NeuralProcessor, ..
             facts["clip"] = repr(output.scale[0] * output.levels.maximum)
     elif output.scale:
         facts["scale"] = f"one a channel, {len(output.scale)} of them"
-    if isinstance(node, _WEIGHTED):
+    if isinstance(node, q.WEIGHTED):
         weights = graph.tensor(node.inputs[1])
         facts["weights"] = weights.element.name
     if isinstance(node, q.StagedNode):

@@ -9,42 +9,13 @@ import numpy as np
 from lowbitc.compiler.elements import F32, LevelType
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, reads
+from lowbitc.compiler.ir.groups import ACTIVATIONS, MOVES, POOLS, PRODUCTS, WEIGHTED
 from lowbitc.compiler.ir.types import OpaqueType
 from lowbitc.targets.spec import ANY, Rule
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.node import Node
 
-WEIGHTED = (ops.Conv, ops.ConvTranspose, ops.Dense)
-PRODUCTS = (ops.MatMul, ops.Gemm)
-"""What runs as Dense when its weights are a constant matrix."""
-WINDOWED = (ops.Conv, ops.ConvTranspose, ops.MaxPool, ops.AveragePool)
-ACTIVATIONS = (
-    ops.Relu,
-    ops.Clamp,
-    ops.Bound,
-    ops.Sigmoid,
-    ops.Tanh,
-    ops.Silu,
-    ops.Gelu,
-    ops.HardSwish,
-    ops.HardSigmoid,
-    ops.LeakyRelu,
-    ops.Elu,
-    ops.Softplus,
-    ops.Erf,
-)
-MOVES = (
-    ops.Reshape,
-    ops.Flatten,
-    ops.Squeeze,
-    ops.Unsqueeze,
-    ops.Transpose,
-    ops.Slice,
-    ops.Upsample,
-    ops.Pad,
-)
-POOLS = (ops.MaxPool, ops.AveragePool, ops.GlobalAveragePool, ops.GlobalMaxPool)
 _RANKS = (2, 6)
 
 

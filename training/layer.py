@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.statistics.weight_scales import WeightFit, fit_best_alphabet
 from lowbitc.passes.bin_weights import channel_rows
-from lowbitc.passes.chains import WEIGHTED, channels_of, clip_bounds
+from lowbitc.passes.chains import channels_of, clip_bounds
 from lowbitc.passes.fuse_output_stage import BIAS_FINE, BIAS_MAX, THRESHOLD_BITS
 from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.training.arithmetic import Arithmetic

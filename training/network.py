@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import reads
+from lowbitc.compiler.ir.groups import CLIPS, KEEPS_LEVELS, TABLES
 from lowbitc.compiler.numerics.multipliers import choose_add
-from lowbitc.passes.chains import CLIPS, KEEPS_LEVELS, TABLES
 from lowbitc.passes.plan_levels import leaves_as_sums, plan_levels
 from lowbitc.passes.replay import list_steps
 from lowbitc.training.arithmetic import Arithmetic, choose_formats, round_updates

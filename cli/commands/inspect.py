@@ -67,7 +67,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 def _show_layers(held: Program) -> None:
     from lowbitc.cli.present import Column, Table, show_table
-    from lowbitc.targets.engines.events import COUNTED
+    from lowbitc.compiler.ir.quantized import COUNTED
 
     columns = (
         Column("launch", "right"),

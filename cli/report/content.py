@@ -10,7 +10,6 @@ from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.metrics.intervals import wilson
 from lowbitc.compiler.metrics.naming import METRICS, parse_metric
 from lowbitc.targets.container import container_bytes
-from lowbitc.targets.engines.events import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from lowbitc.verdict import Measured as Figure
     from lowbitc.verdict import Verdict
 
-SHOWN = (*COUNTED, q.QConcat, q.Quantize)
+SHOWN = (*q.COUNTED, q.QConcat, q.Quantize)
 """Integer nodes that are layers to a reader; the others only move levels."""
 _CONFIDENCE = 0.95
 
@@ -169,7 +168,7 @@ def _layers(program: Program, measured: Measured) -> Iterator[LayerView]:
 
 
 def _weight_bits(node: Node, graph: Graph) -> int:
-    if not isinstance(node, (q.QConv, q.QConvTranspose, q.QDense)):
+    if not isinstance(node, q.WEIGHTED):
         return 0
     held = graph.tensor(node.inputs[1]).levels
     return held.bits if held is not None else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lowbitc.compiler.export.opsets import is_onnx
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import reads
+from lowbitc.compiler.ir.groups import ACTIVATIONS, POOLS, PRODUCTS, RESHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,30 +21,14 @@ SAMPLES = "samples"
 _ALONG_ROWS = (
     ops.Conv,
     ops.ConvTranspose,
+    *POOLS,
+    *ACTIVATIONS,
     ops.BatchNorm,
     ops.ScaleShift,
-    ops.MaxPool,
-    ops.AveragePool,
-    ops.GlobalAveragePool,
-    ops.GlobalMaxPool,
-    ops.Relu,
-    ops.Clamp,
-    ops.Bound,
-    ops.LeakyRelu,
-    ops.Elu,
-    ops.Sigmoid,
-    ops.Tanh,
-    ops.Erf,
-    ops.Softplus,
-    ops.HardSigmoid,
-    ops.HardSwish,
-    ops.Silu,
-    ops.Gelu,
     ops.FakeQuantize,
     ops.Identity,
 )
 _BINARY = (ops.Add, ops.Sub, ops.Mul, ops.Div)
-_RESHAPES = (ops.Reshape, ops.Flatten, ops.Squeeze, ops.Unsqueeze)
 """Written as a Reshape whose dimension 0 is open wherever they touch it."""
 _HOST_UNARY = frozenset(
     {
@@ -79,9 +64,9 @@ def _row_by_row(graph: Graph, node: Node) -> bool:
         return data == [node.inputs[0]] and len(graph.shape(data[0])) > 1
     if isinstance(node, _BINARY):
         return _broadcast_keeps_rows(graph, node)
-    if isinstance(node, _RESHAPES):
+    if isinstance(node, RESHAPES):
         return True
-    if isinstance(node, (ops.MatMul, ops.Gemm, ops.Dense)):
+    if isinstance(node, (*PRODUCTS, ops.Dense)):
         return _product_keeps_rows(graph, node, data)
     if isinstance(node, ops.HostOp):
         return is_onnx(node.domain) and node.op_type in _HOST_UNARY and data == [node.inputs[0]]

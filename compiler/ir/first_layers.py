@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import WEIGHTED
 
 if TYPE_CHECKING:
     from lowbitc.compiler.ir.graph import Graph
-
-_WEIGHTED = (ops.Conv, ops.ConvTranspose, ops.Dense)
 
 
 def first_layers(graph: Graph) -> frozenset[str]:
@@ -18,7 +16,7 @@ def first_layers(graph: Graph) -> frozenset[str]:
     first: set[str] = set()
     for node in graph.nodes:
         after = any(behind.get(value, False) for value in node.inputs)
-        if isinstance(node, _WEIGHTED):
+        if isinstance(node, WEIGHTED):
             if not after:
                 first.add(node.name)
             after = True

@@ -183,19 +183,9 @@ class Dequantize(Node):
     axis: int = 1
 
 
-DEVICE_OPS = (
-    QConv,
-    QConvTranspose,
-    QDense,
-    QAveragePool,
-    QMaxPool,
-    QAdd,
-    QTable,
-    QConcat,
-    QReshape,
-    QTranspose,
-    QSlice,
-    QUpsample,
-    QPad,
-)
+WEIGHTED = (QConv, QConvTranspose, QDense)
+"""Operators that hold weights."""
+COUNTED = (*WEIGHTED, QAveragePool, QMaxPool, QAdd, QTable)
+"""Operators that do work for an event; the others only move levels."""
+DEVICE_OPS = (*COUNTED, QConcat, QReshape, QTranspose, QSlice, QUpsample, QPad)
 """Operators that run on the chip; Quantize and Dequantize are its borders."""

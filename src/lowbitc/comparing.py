@@ -339,7 +339,7 @@ class _Run:
         layer = meter.layer
         graph = self.match.program.launches[layer.launch].graph
         weights = graph.tensor(layer.node.inputs[1]).levels if len(layer.node.inputs) > 1 else None
-        weighted = isinstance(layer.node, (q.QConv, q.QConvTranspose, q.QDense))
+        weighted = isinstance(layer.node, q.WEIGHTED)
         without = None
         if left_out:
             before = self.output_before.figures().sqnr_db

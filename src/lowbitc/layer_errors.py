@@ -12,6 +12,7 @@ from lowbitc.compiler.elements import ACCUMULATOR_BITS, F32, LevelType, signed
 from lowbitc.compiler.execute_fractions import run_between_levels, to_fractions
 from lowbitc.compiler.export.levels import float_constants
 from lowbitc.compiler.ir import quantized as q
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.statistics.clips import clip_mse
 from lowbitc.compiler.statistics.error_sums import ErrorFigures, ErrorSums, decibels
@@ -24,7 +25,6 @@ from lowbitc.level_shapes import (
     shape_of_weights,
 )
 from lowbitc.passes.bin_weights import channel_rows
-from lowbitc.passes.chains import WEIGHTED
 from lowbitc.passes.quantize import level_name
 
 if TYPE_CHECKING:

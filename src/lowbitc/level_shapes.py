@@ -107,7 +107,7 @@ def weight_shapes(program: Program) -> Mapping[str, LevelShape]:
     found: dict[str, LevelShape] = {}
     for launch in program.launches:
         for node in launch.graph.nodes:
-            if isinstance(node, (q.QConv, q.QConvTranspose, q.QDense)):
+            if isinstance(node, q.WEIGHTED):
                 held = launch.graph.tensor(node.inputs[1])
                 if held.levels is not None:
                     levels = launch.graph.constants[node.inputs[1]]

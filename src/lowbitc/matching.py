@@ -13,10 +13,11 @@ from lowbitc.compiler.frontend import import_model
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir import quantized as q
 from lowbitc.compiler.ir.graph import Graph, Stage, reads
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.manager import PassManager
 from lowbitc.compiler.numerics import spec
 from lowbitc.passes.absorb_shifts import AbsorbShifts
-from lowbitc.passes.chains import WEIGHTED, Chain, by_output, find_chains
+from lowbitc.passes.chains import Chain, by_output, find_chains
 from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.quantize import level_name
 
@@ -121,11 +122,9 @@ def match_program(program: Program, model: str | Path | onnx.ModelProto) -> Matc
     )
     strange = [layer.node.name for layer in layers if not _fits(graph, program, layer)]
     weighted = sum(
-        isinstance(node, (q.QConv, q.QConvTranspose, q.QDense))
-        for launch in program.launches
-        for node in launch.graph.nodes
+        isinstance(node, q.WEIGHTED) for launch in program.launches for node in launch.graph.nodes
     )
-    matched = sum(isinstance(layer.node, (q.QConv, q.QConvTranspose, q.QDense)) for layer in layers)
+    matched = sum(isinstance(layer.node, q.WEIGHTED) for layer in layers)
     if strange or matched != weighted or not layers:
         raise CompileError([_foreign(strange, weighted - matched)])
     return Match(program, graph, layers)

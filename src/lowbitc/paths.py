@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from lowbitc.assigning import assigning
 from lowbitc.compilation import samples_of
 from lowbitc.compiler.bits import Bits
+from lowbitc.compiler.ir.groups import KEEPS_LEVELS
 from lowbitc.compiler.manager import PassManager
 from lowbitc.mixing import FULL, Goal, Mix, Option, Saving, find_path
 from lowbitc.passes.absorb_shifts import AbsorbShifts
 from lowbitc.passes.calibrate_pact import CalibratePact
-from lowbitc.passes.chains import KEEPS_LEVELS, channels_of, find_chains
+from lowbitc.passes.chains import channels_of, find_chains
 from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.measure_sensitivity import Part, measure_sensitivity
 from lowbitc.targets.registry import load_target

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
-from lowbitc.compiler.ir.graph import reads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,22 +17,6 @@ if TYPE_CHECKING:
 
 IMAGE_CHANNELS = (1, 3)
 _PLANE = 4
-_NEVER_NEGATIVE = (ops.Relu, ops.Sigmoid, ops.HardSigmoid, ops.Softplus, ops.Softmax)
-_KEEPS_SIGN = (
-    ops.MaxPool,
-    ops.AveragePool,
-    ops.GlobalAveragePool,
-    ops.GlobalMaxPool,
-    ops.Reshape,
-    ops.Flatten,
-    ops.Squeeze,
-    ops.Unsqueeze,
-    ops.Transpose,
-    ops.Slice,
-    ops.Upsample,
-    ops.Concat,
-    ops.Add,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +31,6 @@ class Wiring:
     readers: Mapping[str, list[Node]]
     outputs: frozenset[str]
     input_layer: str
-    never_negative: frozenset[str]
 
     def maker(self, value: str) -> Node | None:
         """Return what makes a value that nothing else reads."""
@@ -103,7 +85,6 @@ def _wiring(held: _Held) -> Wiring:
         graph.consumers(),
         frozenset(graph.outputs),
         next((n.name for n in graph.nodes if n.name in first and _reads_image(graph, n)), ""),
-        _never_negative(graph),
     )
 
 
@@ -111,15 +92,3 @@ def _reads_image(graph: Graph, node: Node) -> bool:
     shape = graph.shape(node.inputs[0])
     plane = len(shape) == _PLANE and shape[1] in IMAGE_CHANNELS
     return plane and isinstance(node, ops.Conv) and node.groups == 1
-
-
-def _never_negative(graph: Graph) -> frozenset[str]:
-    """Return the values that no input can make negative."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        data = [v for v in reads(node) if v not in graph.constants]
-        clipped = isinstance(node, ops.Clamp) and node.low >= 0
-        kept = isinstance(node, _KEEPS_SIGN) and bool(data) and found.issuperset(data)
-        if clipped or kept or isinstance(node, _NEVER_NEGATIVE):
-            found.update(node.outputs)
-    return frozenset(found)

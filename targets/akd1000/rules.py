@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.find_signs import never_negative
 from lowbitc.targets.akd1000.layers import wiring
 from lowbitc.targets.shared_rules import FRAMES_FIRST, GENERAL
 from lowbitc.targets.spec import Rule
@@ -246,7 +247,8 @@ def _to_vector(graph: Graph, node: Node) -> str:
 
 def _unsigned(graph: Graph, node: Node) -> str:
     value = node.inputs[0]
-    if _is_input(graph, node) or value in wiring(graph).never_negative:
+    makers = wiring(graph).makers
+    if _is_input(graph, node) or never_negative(value, makers.get, graph.constants.get):
         return ""
     if isinstance(node, ops.Conv):
         before = wiring(graph).depthwise_before(node)

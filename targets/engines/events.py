@@ -7,19 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lowbitc.compiler.ir import quantized as q
-
-COUNTED = (
-    q.QConv,
-    q.QConvTranspose,
-    q.QDense,
-    q.QAveragePool,
-    q.QMaxPool,
-    q.QAdd,
-    q.QTable,
-)
-"""Operators that do work for an event; the others only move levels."""
-
 
 @dataclass(slots=True)
 class ProcessorCount:

@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.groups import ACTIVATIONS, MOVES, POOLS, PRODUCTS, WEIGHTED, WINDOWED
 from lowbitc.compiler.numerics.pool_divisors import pool_divisor
-from lowbitc.targets.shared_rules import (
-    ACTIVATIONS,
-    FRAMES_FIRST,
-    GENERAL,
-    MOVES,
-    POOLS,
-    PRODUCTS,
-    WEIGHTED,
-    WINDOWED,
-)
+from lowbitc.targets.shared_rules import FRAMES_FIRST, GENERAL
 from lowbitc.targets.spec import Rule
 
 if TYPE_CHECKING:

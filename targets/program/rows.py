@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.ir.quantized import (
-    QConv,
+    WEIGHTED,
     QConvTranspose,
-    QDense,
     QTable,
     Stage,
     StagedNode,
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.ir.node import Node
 
-WEIGHTED = (QConv, QConvTranspose, QDense)
 REQUANTIZE_PARTS: tuple[str, ...] = ("bias", "multiplier", "shift", "low", "high")
 _MULTIPLIER_BITS = 24
 _MULTIPLIER_MASK = (1 << _MULTIPLIER_BITS) - 1

@@ -12,10 +12,11 @@ from lowbitc.compilation import input_specs, options_text, quantizing, silent
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.export.model import assemble_graph
 from lowbitc.compiler.frontend import import_model
+from lowbitc.compiler.ir.groups import SUMMING
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassManager
 from lowbitc.options import Options, settle
-from lowbitc.passes.chains import SUMMING, by_output, find_chains
+from lowbitc.passes.chains import by_output, find_chains
 from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.plan_levels import plan_levels
 from lowbitc.targets.build import build_program
