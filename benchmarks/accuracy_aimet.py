@@ -16,7 +16,7 @@ from typing import Any
 import aimet_onnx
 import numpy as np
 import onnx
-from agreement import divergence, same_class
+from agreement import class_figures
 from aimet_onnx.batch_norm_fold import fold_all_batch_norms_to_weight
 from network_list import NETWORKS
 
@@ -81,16 +81,8 @@ def main() -> int:
     test = network.make(job["samples"] or sys.maxsize, 1, data)
     (value, images), *_ = test.inputs.items()
     parts = [sim.session.run(None, {value: images[i : i + 1]})[0] for i in range(len(images))]
-    wanted = np.load(job["scores"])
-    scores = np.concatenate(parts).astype(np.float64).reshape(wanted.shape)
-    found = {
-        "top1": float(np.mean(np.equal(scores.argmax(axis=1), test.labels))),
-        "same": same_class(wanted, scores),
-        "divergence": divergence(wanted, scores),
-        "seconds": seconds,
-        "peak_mib": peak,
-    }
-    print(json.dumps(found))
+    found = class_figures(np.load(job["scores"]), np.concatenate(parts), test.labels)
+    print(json.dumps({**found, "seconds": seconds, "peak_mib": peak}))
     return 0
 
 

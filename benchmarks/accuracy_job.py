@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from agreement import divergence, same_class
+from agreement import class_figures
 from network_list import NETWORKS
 
 from lowbitc.compilation import Retraining, compile_with
@@ -117,16 +117,8 @@ def main() -> int:
             test = network.make(job["samples"] or sys.maxsize, 1, data)
             simulator = Simulator(load_program(path), "fast", threads=job["threads"])
             (scores,) = simulator.run(test.inputs).values()
-    wanted = np.load(job["scores"])
-    scores = np.asarray(scores, np.float64).reshape(wanted.shape)
-    found = {
-        "top1": float(np.mean(np.equal(scores.argmax(axis=1), test.labels))),
-        "same": same_class(wanted, scores),
-        "divergence": divergence(wanted, scores),
-        "seconds": seconds,
-        "peak_mib": peak,
-    }
-    print(json.dumps(found))
+    found = class_figures(np.load(job["scores"]), scores, test.labels)
+    print(json.dumps({**found, "seconds": seconds, "peak_mib": peak}))
     return 0
 
 

@@ -38,6 +38,18 @@ def divergence(wanted: Array, found: Array) -> float:
     return float(np.mean((np.exp(a) * (a - b)).sum(axis=1)))
 
 
+def class_figures(
+    wanted: Array, found: npt.ArrayLike, labels: npt.ArrayLike | None
+) -> dict[str, float]:
+    """Return top-1 on labels, and how often and how nearly scores [n, C] agree with float's."""
+    scores = np.asarray(found, np.float64).reshape(wanted.shape)
+    return {
+        "top1": float(np.mean(np.equal(scores.argmax(axis=1), labels))),
+        "same": same_class(wanted, scores),
+        "divergence": divergence(wanted, scores),
+    }
+
+
 def _log_probabilities(scores: Float64) -> Float64:
     if scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-2):
         return np.log(np.maximum(scores, 1e-9))

@@ -75,6 +75,12 @@ def measure(model: str, x: npt.NDArray[np.float32]) -> tuple[list[Point], list[P
     return by_bits, by_zeros
 
 
+def short(value: float) -> str:
+    """Return three digits of a number, narrow enough to stand over a bar."""
+    size, unit = next((pair for pair in ((1e6, " M"), (1e3, " k")) if value >= pair[0]), (1, ""))
+    return f"{value / size:.3g}{unit}"
+
+
 def panel(title: str, axis: str, points: list[Point], left: int) -> Iterator[str]:
     """Yield one panel: bars of cycles and energy, each relative to the first point."""
     first = points[0].cost
@@ -101,9 +107,8 @@ def panel(title: str, axis: str, points: list[Point], left: int) -> Iterator[str
                 f'height="{high:.1f}" fill="{_COLORS[bar]}">'
                 f"<title>{value:,.1f}{unit}</title></rect>"
             )
-            shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
             middle, above = at + width * 0.17, _TOP + _PLOT - high - 4
-            yield f'<text x="{middle:.1f}" y="{above:.1f}" class="value">{shown}</text>'
+            yield f'<text x="{middle:.1f}" y="{above:.1f}" class="value">{short(value)}</text>'
         middle = x + width / 2
         yield f'<text x="{middle:.1f}" y="{_TOP + _PLOT + 16}" class="mid">{point.label}</text>'
         zeros = f"{point.zeros:.0%} zeros"

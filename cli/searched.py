@@ -95,7 +95,6 @@ def search_bits(model: Path, output: Path, bounds: Bounding, arguments: Argument
 def _layers(found: Found) -> Table:
     """Return the widths of every layer that has some to choose, and what they cost alone."""
     from lowbitc.cli.present import Column, Table
-    from lowbitc.mixing import FULL
     from lowbitc.passes.measure_sensitivity import Part
 
     costs = {(s.layer, s.part, s.width): s.divergence for s in found.path.sensitivities}
@@ -104,7 +103,7 @@ def _layers(found: Found) -> Table:
     for layer in dict.fromkeys(s.layer for s in found.path.sensitivities):
         cells = [layer]
         for part in Part:
-            width = found.chosen.mix.widths.get((layer, part), FULL)
+            width = found.path.width(found.chosen.mix, layer, part)
             cost = costs.get((layer, part, width))
             cells += [
                 str(width) if (layer, part) in parts else "",
@@ -125,7 +124,7 @@ def _tried(found: Found) -> Table:
     """Return the mixes whose programs were made and measured."""
     from lowbitc.cli.present import Column, Table
 
-    titles = ("layers below 8 bits", "drop", "as float", "bytes", "energy", "NPs")
+    titles = ("layers narrower", "drop", "as float", "bytes", "energy", "NPs")
     columns = (*(Column(title, "right") for title in titles), Column(""))
     return Table(columns, tuple(_row(tried, found) for tried in found.tried))
 

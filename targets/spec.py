@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
+from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import Diagnostic, error
 from lowbitc.compiler.ir.first_layers import first_layers
 from lowbitc.targets.placement.mesh import Memory, Mesh
@@ -18,7 +19,6 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.bits import Bits
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
 
@@ -85,6 +85,12 @@ class Target:
     figures: Mapping[str, Figure]
     operators: frozenset[str]
     rules: tuple[Rule, ...]
+
+    @property
+    def widest(self) -> Bits:
+        """The most bits that it holds."""
+        first, weights = max(self.first_weight_bits), max(self.weight_bits)
+        return Bits(first, weights, max(self.activation_bits), unclipped=self.unclipped_bits)
 
     def findings(self, graph: Graph, bits: Bits | None = None) -> dict[str, tuple[Diagnostic, ...]]:
         """Return all that keeps each node of a folded graph off the chip, by node name.

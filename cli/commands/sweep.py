@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     "settings_",
     multiple=True,
     metavar="A/B/C",
-    help="A setting to measure; repeatable. Eight of them, from 8/8/8 to 1/1/1, when left out.",
+    help="A setting to measure; repeatable. Of eight, from 8/8/8 to 1/1/1, those that the target "
+    "holds, when left out.",
 )
 @click.option(
     "--mixes",
@@ -87,10 +88,10 @@ def command(  # noqa: PLR0913 - one a setting
     Each setting is compiled with the whole recipe, and its program measured. Settings on the
     front are those that no other beats in loss, size and energy at once.
     """
-    from lowbitc.cli import present, settings
+    from lowbitc.cli import findings, present, settings
     from lowbitc.cli.progress import progress
     from lowbitc.options import settle
-    from lowbitc.sweeping import SETTINGS, sweep_with
+    from lowbitc.sweeping import sweep_with
 
     settled = settle(
         model,
@@ -108,15 +109,16 @@ def command(  # noqa: PLR0913 - one a setting
             settled,
             data=data,
             metric=metric,
-            settings=settings_ or SETTINGS,
+            settings=settings_,
             mixes=mixes,
             report=told,
         )
     if write_configs is not None:
         _write_configs(found, write_configs)
     if settings.current().format == "json":
-        present.show_json(found.as_json())
+        present.show_json({**found.as_json(), "diagnostics": found.diagnostics})
         return
+    findings.show_findings(found.diagnostics)
     present.show_table(_table(found))
     click.echo()
     measure = found.metric if found.labelled else "the expected drop (no labels)"
@@ -155,7 +157,7 @@ def _row(point: Point) -> tuple[str, ...]:
     from lowbitc.cli.measured import quantity
 
     trial = point.trial
-    mixed = f" ({point.found.chosen.mix.narrowed} layers below 8)" if point.found else ""
+    mixed = f" ({point.found.chosen.mix.narrowed} layers narrower)" if point.found else ""
     return (
         f"{point.name}{mixed}",
         f"{trial.agreement if trial.value is None else trial.value:.2%}",

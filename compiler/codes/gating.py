@@ -89,7 +89,8 @@ CODES: tuple[Code, ...] = (
     Code(
         "LB760",
         "A calibration sample is in the data",
-        "The program holds one sample of its calibration, and the data has the same.",
+        "The data has the calibration sample that the program holds; where bits are searched or "
+        "swept, any sample that calibrates.",
         "Figures on data that calibration saw are too good.",
         "Keep calibration and evaluation data apart.",
     ),

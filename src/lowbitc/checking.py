@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbitc.assigning import assigning
@@ -20,6 +19,7 @@ from lowbitc.targets.spec import operator_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import onnx
 
@@ -117,9 +117,7 @@ def check(
 
     Raises CompileError with every reason why the model cannot be read.
     """
-    path = Path(model) if isinstance(model, (str, Path)) else None
-    settled = None if config is None else Path(config)
-    options = settle(path, target=target, config=settled, shapes=shapes, offload=offload)
+    options = settle(model, target=target, config=config, shapes=shapes, offload=offload)
     chip = load_target(options.target)
     imported = import_model(model, shapes=options.shapes)
     steps = (*FOLDING, assigning(chip, options.bits, options.offload))

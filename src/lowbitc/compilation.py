@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +39,7 @@ from lowbitc.targets.registry import load_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import onnx
 
@@ -118,13 +118,12 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
     up that fit the batch-norm statistics, or else ranges are estimated from the weights. ``bits``
     is a/b/c as on the command line. Raises CompileError with every reason.
     """
-    path = Path(model) if isinstance(model, (str, Path)) else None
     options = settle(
-        path,
+        model,
         calib=calib,
         bits=bits,
         target=target,
-        config=None if config is None else Path(config),
+        config=config,
         shapes=shapes,
         clip=clip,
         weights=weights,
@@ -135,7 +134,7 @@ def compile(  # noqa: A001, PLR0913 - the field's verb; one argument a setting
         states=states,
         learn=learn,
     )
-    return compile_with(path or model, options).program
+    return compile_with(model, options).program
 
 
 def compile_with(

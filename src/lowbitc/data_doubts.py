@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from lowbitc.compiler.diagnostics import Diagnostic, error, warning
 from lowbitc.compiler.metrics.intervals import value_interval
-from lowbitc.evaluation import holds, repeats
+from lowbitc.evaluation import holds, input_marks, repeats
 from lowbitc.targets.program.program import Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from lowbitc.compiler.datasets.stream import Batch
     from lowbitc.compiler.metrics.metric import Metric
     from lowbitc.evaluation import Part
     from lowbitc.targets.program.program import Program
@@ -63,10 +64,22 @@ def calibrated_on(program: Program, part: Part) -> Iterator[Diagnostic]:
         shapes = {port.name: port.sample_shape for port in program.inputs}
         sample = {n: a.reshape(shapes[n] or a.shape) for n, a in answer.inputs.items()}
         if holds(part, sample):
-            yield warning(
-                "LB760",
-                "the program was calibrated on a sample of this data",
-                found="the calibration sample that the program holds",
-                allowed="data that calibration did not see",
-                hint="keep calibration and evaluation data apart",
-            )
+            yield _seen("the calibration sample that the program holds")
+
+
+def calibrating(calib: Iterable[Batch], measured: Iterable[Batch]) -> Iterator[Diagnostic]:
+    """Yield LB760 where samples that calibrate are among those that are measured."""
+    known = {mark for batch in calib for mark in input_marks(batch)}
+    again = [mark in known for batch in measured for mark in input_marks(batch)]
+    if any(again):
+        yield _seen(f"{sum(again):,} of {len(again):,} samples")
+
+
+def _seen(found: str) -> Diagnostic:
+    return warning(
+        "LB760",
+        "the program was calibrated on a sample of this data",
+        found=found,
+        allowed="data that calibration did not see",
+        hint="keep calibration and evaluation data apart",
+    )

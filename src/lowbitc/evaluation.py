@@ -19,7 +19,7 @@ import numpy as np
 from lowbitc.compilation import input_specs
 from lowbitc.compiler.datasets.opening import open_dataset
 from lowbitc.compiler.datasets.preprocess import Preprocess
-from lowbitc.compiler.datasets.stream import InputSpec
+from lowbitc.compiler.datasets.stream import Batch, InputSpec
 from lowbitc.compiler.diagnostics import CompileError, error
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.frontend import import_model
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lowbitc.compiler.datasets.opening import DataSource
-    from lowbitc.compiler.datasets.stream import Batch, Dataset
+    from lowbitc.compiler.datasets.stream import Dataset
     from lowbitc.compiler.elements import Array
     from lowbitc.compiler.metrics.metric import Metric
     from lowbitc.targets.program.program import Program
@@ -50,6 +50,7 @@ _GROUP_BYTES = 1 << 25
 _FLOAT_BATCH = 16
 _HELD_PARTS = 16
 _DIGEST_BITS = 256
+_MARK_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Evaluator:
             tallies={m.name: tally(m, scored) for m in self._wanted(batch, outputs)},
             counts=counts,
             digest=sum(_placed_digest(start + i, d) for i, d in enumerate(digests)),
-            marks=b"".join(d[:8] for d in digests),
+            marks=b"".join(d[:_MARK_BYTES] for d in digests),
             ranges=seen(self._ranges, batch.inputs) if self._work.examine else {},
             seconds=seconds,
             host_seconds=self._simulator.host_seconds - host_began,
@@ -282,9 +283,14 @@ def repeats(part: Part) -> int:
 
 def holds(part: Part, sample: Mapping[str, Array]) -> bool:
     """Say whether a sample, given as the model's inputs [sample…], is among those measured."""
-    mark = _input_digest({name: array[None] for name, array in sample.items()}, 0)[:8]
+    (mark,) = input_marks(Batch({name: array[None] for name, array in sample.items()}, None))
     wanted = np.frombuffer(mark, np.uint64)
     return bool((np.frombuffer(part.marks, np.uint64) == wanted).any())
+
+
+def input_marks(batch: Batch) -> list[bytes]:
+    """Return the mark of each sample's inputs, as ``Part`` holds them."""
+    return [_input_digest(batch.inputs, i)[:_MARK_BYTES] for i in range(batch.size)]
 
 
 def preprocess_of(program: Program) -> Preprocess | None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from lowbitc.compiler.config import Config
 from lowbitc.compiler.write_config import spell_config
-from lowbitc.mixing import FULL
 from lowbitc.passes.measure_sensitivity import Part
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def spell_found(found: Found, options: Options) -> str:
 
 
 def describe(tried: Tried, found: Found) -> str:
-    """Say in a line what a mix makes of the program, against 8 bits everywhere."""
+    """Say in a line what a mix makes of the program, against the most bits everywhere."""
     full, trial = found.path.full, tried.trial
     return (
         f"{_loss(tried, found)}; {trial.size_bytes:,} bytes "
@@ -55,14 +54,15 @@ def describe(tried: Tried, found: Found) -> str:
 
 def _header(found: Found) -> Iterator[str]:
     trial = found.chosen.trial
-    yield "Bits by layer, found by lowbitc: what is not named here has 8."
+    bits = found.path.widest.bits
+    yield f"Bits by layer, found by lowbitc: what is not named here has {bits}."
     yield f"Calibrated on the first {found.limit} samples, measured on {trial.samples} others:"
     yield f"  {describe(found.chosen, found)}."
-    yield "Size and energy are those of the program and of the chip's cost model, against 8/8/8."
-    yield "Tried, from 8 bits down:"
+    yield f"Size and energy are those of the program and of the chip's cost model, against {bits}."
+    yield f"Tried, from {bits} down:"
     for tried in found.tried:
         chosen = " (chosen)" if tried is found.chosen else ""
-        yield f"  {tried.mix.narrowed} layers below 8 bits: {describe(tried, found)}{chosen}"
+        yield f"  {tried.mix.narrowed} layers narrower: {describe(tried, found)}{chosen}"
 
 
 def _remarks(found: Found) -> Iterator[tuple[str, str]]:
@@ -71,7 +71,7 @@ def _remarks(found: Found) -> Iterator[tuple[str, str]]:
     for name in dict.fromkeys(layer for layer, _ in found.chosen.mix.widths):
         costs: list[str] = []
         for part in Part:
-            width = found.chosen.mix.widths.get((name, part), FULL)
+            width = found.path.width(found.chosen.mix, name, part)
             if (lost := held.get((name, part, width))) is not None:
                 costs.append(f"{part.value} {lost.divergence:.2g}")
         yield glob.escape(name), f"alone: {', '.join(costs)}"

@@ -1,4 +1,4 @@
-"""From what each width of each layer costs and saves: a row of mixes, from 8 bits down.
+"""From what each width of each layer costs and saves: a row of mixes, from the most bits down.
 
 Each layer's weights and activations are a choice among widths. Of each choice only the widths on
 the lower hull of (saved, lost) count; their steps, in order of loss per saving, are the greedy path
@@ -7,20 +7,23 @@ of the multiple-choice knapsack, whose every prefix is the best mix for what it 
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import glob
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lowbitc.compiler.bits import Bits, LayerBits
+from lowbitc.compiler.bits import LayerBits
 from lowbitc.passes.measure_sensitivity import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from lowbitc.compiler.bits import Bits
     from lowbitc.passes.measure_sensitivity import Sensitivity
 
 FULL = 8
+"""Bits of the weights that a synaptic operation's energy is given for."""
 
 
 class Goal(enum.Enum):
@@ -33,7 +36,7 @@ class Goal(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Bytes of the program and dynamic energy a frame (J) that a width saves against 8 bits."""
+    """Bytes and dynamic energy a frame (J) that a width saves against the widest."""
 
     size_bytes: float
     energy_j: float
@@ -53,7 +56,7 @@ def _nothing() -> dict[tuple[str, Part], int]:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Widths by layer and part; what is not there has 8 bits.
+    """Widths by layer and part; what is not there has the most bits that the target holds.
 
     ``divergence`` and ``drop`` are the sums of what each width costs alone.
     """
@@ -64,11 +67,11 @@ class Mix:
 
     @property
     def narrowed(self) -> int:
-        """Number of layers with anything below 8 bits."""
+        """Number of layers with anything narrower than the target holds."""
         return len({layer for layer, _ in self.widths})
 
     def layers(self, order: Sequence[str]) -> tuple[LayerBits, ...]:
-        """Return one entry a layer that deviates from 8 bits, in the given order of layers."""
+        """Return one entry a layer that has narrower parts, in the given order of layers."""
         names = {layer for layer, _ in self.widths}
         return tuple(
             LayerBits(
@@ -80,15 +83,15 @@ class Mix:
             if name in names
         )
 
-    def bits(self, order: Sequence[str], kept: tuple[LayerBits, ...] = ()) -> Bits:
-        """Return the bits of the network; ``kept`` are entries of other layers."""
-        return Bits(FULL, FULL, FULL, (*kept, *self.layers(order)))
+    def bits(self, order: Sequence[str], widest: Bits) -> Bits:
+        """Return the bits of the network, where ``widest`` are those of what is not there."""
+        return dataclasses.replace(widest, layers=(*widest.layers, *self.layers(order)))
 
 
 def find_path(options: Iterable[Option], whole: Saving, goal: Goal) -> tuple[Mix, ...]:
-    """Return mixes, each one step beyond the one before; the first is all of 8 bits.
+    """Return mixes, each one step beyond the one before; the first has the most bits everywhere.
 
-    ``whole`` are size and energy of the network at 8 bits, by which savings are weighed.
+    ``whole`` are size and energy of that one, by which savings are weighed.
     """
     choices: dict[tuple[str, Part], list[tuple[float, Option]]] = {}
     for option in options:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.config import FILE_NAME, Config, read_config
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 from lowbitc.compiler.states import State, parse_states
@@ -17,12 +17,18 @@ from lowbitc.targets.registry import load_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
+    import onnx
+
+    from lowbitc.compiler.bits import Bits
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.compiler.datasets.preprocess import Preprocess
 
+    Model = str | Path | onnx.ModelProto
+
 DEFAULT_TARGET = "lb1"
+NEAREST = "mse"
+"""Weights are rounded to the nearest level, at the scale of least squared error."""
 FEEDBACK = "feedback"
 """Weights are rounded layer by layer with error feedback, toward the float network's outputs."""
 WEIGHT_METHODS = (*bin_weights.METHODS, FEEDBACK)
@@ -68,12 +74,12 @@ class Learn:
 
 
 def settle(  # noqa: PLR0913 - one a setting
-    model: Path | None,
+    model: Model | None,
     *,
     calib: DataSource | None = None,
     bits: str | None = None,
     target: str | None = None,
-    config: Path | None = None,
+    config: str | Path | None = None,
     shapes: Sequence[str] = (),
     clip: str | None = None,
     weights: str | None = None,
@@ -87,30 +93,33 @@ def settle(  # noqa: PLR0913 - one a setting
 ) -> Options:
     """Take arguments first, then ``lowbitc.toml``, then defaults.
 
-    For a ``search`` the bits are left open: of the file's layers, those kept on the CPU count.
-    Beside the model, ``lowbitc.toml`` and ``MODEL.calib.npz`` are used when they are there.
+    For a ``search`` the bits are the most that the target holds: of the file's layers, those kept
+    on the CPU count. Beside a model's file, ``lowbitc.toml`` and ``MODEL.calib.npz`` are used when
+    they are there.
     Raises CompileError LB299, LB730, or LB285 and LB731 with all that is wrong.
     """
-    path = config or config_beside(model)
+    file = Path(model) if isinstance(model, (str, Path)) else None
+    path = config_beside(file) if config is None else Path(config)
     held = read_config(path) if path is not None else Config()
     source = calib
     if source is None and held.calib is not None and path is not None:
         source = path.parent / held.calib if ":" not in held.calib else held.calib
-    if source is None and model is not None:
-        own = model.with_suffix(".calib.npz")
+    if source is None and file is not None:
+        own = file.with_suffix(".calib.npz")
         source = own if own.exists() else None
     found: list[Diagnostic] = []
     chosen_clip = clip or held.clip or "mse"
     chip = load_target(target or held.target or DEFAULT_TARGET)
     settled_bits = held.bits_or(bits, chip.default_bits)
     if search:
-        settled_bits = Bits(layers=tuple(layer for layer in held.layers if layer.on_host))
+        on_host = tuple(layer for layer in held.layers if layer.on_host)
+        settled_bits = dataclasses.replace(chip.widest, layers=on_host)
     found += chip.unheld(settled_bits)
     settled_bits = dataclasses.replace(settled_bits, unclipped=chip.unclipped_bits)
     # Error feedback pays below 8 bits.
-    few = search or _below_full(settled_bits)
+    few = search or below_full(settled_bits)
     asked_weights = weights or held.weights
-    chosen_weights = asked_weights or (FEEDBACK if few else "mse")
+    chosen_weights = asked_weights or (FEEDBACK if few else NEAREST)
     found += _one_of("clip", chosen_clip, CLIP_METHODS)
     found += _one_of("weights", chosen_weights, WEIGHT_METHODS)
     chosen_offload = offload or held.offload or PAYING
@@ -171,7 +180,7 @@ def config_beside(model: Path | None) -> Path | None:
     return beside if beside is not None and beside.exists() else None
 
 
-def _below_full(bits: Bits) -> bool:
+def below_full(bits: Bits) -> bool:
     """Whether anything has fewer than 8 bits."""
     widths = (bits.first, bits.weights, bits.activations, *(w.weights for w in bits.layers))
     return any(width is not None and width < _FULL for width in widths)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbitc.compilation import silent
@@ -17,6 +16,7 @@ from lowbitc.walking import Bounds, Tried, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import onnx
 
@@ -79,19 +79,18 @@ def search(  # noqa: PLR0913 - one argument a setting
 
     The program is ``found.chosen.trial.made.program``. Raises CompileError with every reason.
     """
-    path = Path(model) if isinstance(model, (str, Path)) else None
     options = settle(
-        path,
+        model,
         calib=calib,
         target=target,
-        config=None if config is None else Path(config),
+        config=config,
         shapes=shapes,
         limit=limit,
         threads=threads,
         search=True,
     )
     bounds = Bounds(max_drop, max_size, max_energy, max_nps)
-    return search_with(path or model, options, bounds, data=data, metric=metric)
+    return search_with(model, options, bounds, data=data, metric=metric)
 
 
 def search_with(
@@ -123,7 +122,11 @@ def search_with(
         labelled=trials.labelled,
         metric=trials.metric.name,
         limit=trials.options.limit,
-        diagnostics=(*chosen.trial.made.diagnostics, *_doubts(chosen.trial, bounds)),
+        diagnostics=(
+            *trials.diagnostics,
+            *chosen.trial.made.diagnostics,
+            *_doubts(chosen.trial, bounds),
+        ),
     )
 
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowbitc.compilation import silent
 from lowbitc.compiler.bits import parse_bits
-from lowbitc.mixing import FULL, Goal
+from lowbitc.compiler.diagnostics import raise_errors
+from lowbitc.mixing import Goal
 from lowbitc.options import settle
 from lowbitc.paths import lay_path
 from lowbitc.searching import Found
+from lowbitc.targets.registry import load_target
 from lowbitc.trials import Trials
 from lowbitc.walking import Tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import onnx
 
     from lowbitc.compilation import Report
-    from lowbitc.compiler.bits import Bits
     from lowbitc.compiler.datasets.opening import DataSource
+    from lowbitc.compiler.diagnostics import Diagnostic
     from lowbitc.mixing import Mix
     from lowbitc.options import Options
     from lowbitc.paths import Path as MixPath
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from lowbitc.trials import Trial
 
 SETTINGS = ("8/8/8", "8/4/8", "8/4/4", "8/2/4", "8/2/2", "2/2/2", "8/1/4", "1/1/1")
-"""What is compiled where nothing else is asked for."""
+"""What is compiled where nothing else is asked for, as far as the target holds it."""
 _TRAIN_ABOVE = 0.1
 """A drop beyond this is no matter of rounding: the network must be trained for such bits."""
 _LEAST_DROP, _MOST_DROP = 0.001, 0.05
@@ -77,6 +80,7 @@ class Sweep:
     metric: str
     samples: int
     options: Options
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
         """Return plain dictionaries, lists, numbers and texts."""
@@ -95,7 +99,7 @@ def sweep(  # noqa: PLR0913 - one argument a setting
     calib: DataSource | None = None,
     data: DataSource | None = None,
     metric: str = "top1",
-    settings: Sequence[str] = SETTINGS,
+    settings: Sequence[str] = (),
     mixes: int = 4,
     target: str | None = None,
     config: str | Path | None = None,
@@ -105,22 +109,20 @@ def sweep(  # noqa: PLR0913 - one argument a setting
 ) -> Sweep:
     """Compile and measure a network at many bits, as ``lowbitc sweep`` does.
 
-    Raises CompileError with every reason.
+    Without ``settings``, those of eight, from 8/8/8 to 1/1/1, that the target holds. Raises
+    CompileError with every reason.
     """
-    path = Path(model) if isinstance(model, (str, Path)) else None
     options = settle(
-        path,
+        model,
         calib=calib,
         target=target,
-        config=None if config is None else Path(config),
+        config=config,
         shapes=shapes,
         limit=limit,
         threads=threads,
         search=True,
     )
-    return sweep_with(
-        path or model, options, data=data, metric=metric, settings=settings, mixes=mixes
-    )
+    return sweep_with(model, options, data=data, metric=metric, settings=settings, mixes=mixes)
 
 
 def sweep_with(
@@ -129,20 +131,26 @@ def sweep_with(
     *,
     data: DataSource | None = None,
     metric: str = "top1",
-    settings: Sequence[str] = SETTINGS,
+    settings: Sequence[str] = (),
     mixes: int = 4,
     report: Report = silent,
 ) -> Sweep:
     """Measure settings of the form a/b/c, and so many mixes of the path of least loss.
 
     Losses are measured as a search for bits does. Raises CompileError LB401 for a setting that is
-    none, LB453 for too few samples.
+    none, LB285 for one that the target does not hold, LB453 for too few samples.
     """
+    chip = load_target(options.target)
+    held = [text for text in SETTINGS if not any(chip.unheld(parse_bits(text)))]
     kept = options.bits.layers
-    wanted = [(text, parse_bits(text, kept)) for text in dict.fromkeys(settings)]
+    wanted = [
+        (text, dataclasses.replace(parse_bits(text, kept), unclipped=chip.unclipped_bits))
+        for text in dict.fromkeys(settings or held)
+    ]
+    raise_errors(problem for _, bits in wanted for problem in chip.unheld(bits))
     trials = Trials(model, options, data=data, metric=metric, report=report)
     measured: list[tuple[str, Trial, Found | None]] = [
-        (text, trials.run(bits, "mse" if _is_full(bits) else None), None) for text, bits in wanted
+        (text, trials.run(bits), None) for text, bits in wanted
     ]
     if mixes:
         path = lay_path(trials, Goal.BOTH)
@@ -162,11 +170,9 @@ def sweep_with(
     every = [trial for _, trial, _ in measured]
     points = tuple(Point(name, t, _on_front(t, every), found) for name, t, found in measured)
     samples = points[0].trial.samples if points else 0
-    return Sweep(points, trials.labelled, trials.metric.name, samples, trials.options)
-
-
-def _is_full(bits: Bits) -> bool:
-    return {bits.first, bits.weights, bits.activations} == {FULL}
+    return Sweep(
+        points, trials.labelled, trials.metric.name, samples, trials.options, trials.diagnostics
+    )
 
 
 def _spread(path: MixPath, count: int) -> Iterator[Mix]:

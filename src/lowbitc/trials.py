@@ -17,6 +17,8 @@ from lowbitc.compiler.metrics.metric import Scored
 from lowbitc.compiler.metrics.naming import parse_metric
 from lowbitc.compiler.metrics.tally import Tally, tally
 from lowbitc.compiler.statistics.output_change import Change, compare
+from lowbitc.data_doubts import calibrating
+from lowbitc.options import NEAREST, below_full
 from lowbitc.passes.name_outputs import output_kind
 from lowbitc.targets.container import container_bytes
 from lowbitc.targets.cost import LayerCost, estimate_cost
@@ -120,6 +122,11 @@ class Trials:
             if data is None
             else open_stream(self.graph, data, options.preprocess, options.states)
         )
+        self.diagnostics = (
+            ()
+            if self.data is None
+            else tuple(calibrating(self._calibrating(), self.data.batches(_BATCH)))
+        )
         self.metric = parse_metric(metric)
         self.labelled = False
         self.wanted: list[dict[str, Array]] = []
@@ -131,9 +138,10 @@ class Trials:
     def run(self, bits: Bits, weights: str | None = None, *, measured: bool = True) -> Trial:
         """Compile at some bits; without ``measured``, only sizes and cost are found.
 
-        ``weights`` is another way of rounding them than the options', for sizes.
+        ``weights`` is another way of rounding them than the options', for sizes; with 8 bits
+        everywhere they go to the nearest level.
         """
-        chosen = weights or self.options.weights
+        chosen = weights or (self.options.weights if below_full(bits) else NEAREST)
         options = dataclasses.replace(self.options, bits=bits, weights=chosen)
         made = compile_with(self.model, options, report=self.report)
         simulator = Simulator(made.program, threads=options.threads)
@@ -199,6 +207,15 @@ class Trials:
             name: np.reshape(array, (batch.size, *specs[name].sample_shape))
             for name, array in session.arrays(feeds).items()
         }
+
+    def _calibrating(self) -> Iterator[Batch]:
+        """Yield the samples that calibrate."""
+        left = self.options.limit
+        for batch in self.calib.batches(_BATCH):
+            if left <= 0:
+                return
+            yield batch.first(left)
+            left -= batch.size
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the samples that programs are measured on."""

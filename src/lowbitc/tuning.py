@@ -120,7 +120,7 @@ def tune(  # noqa: PLR0913 - one argument a setting
             calib=data if calib is None else calib,
             bits=bits,
             target=target,
-            config=None if config is None else Path(config),
+            config=config,
             shapes=shapes,
             threads=threads,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error
 from lowbitc.mixing import Goal, Mix
+from lowbitc.options import NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +97,7 @@ class Walk:
 
     def _over(self, index: int) -> list[str]:
         mix = self.path.mixes[index]
-        trial = self.trials.run(self.path.bits(mix), "mse", measured=False)
+        trial = self.trials.run(self.path.bits(mix), NEAREST, measured=False)
         return list(self.bounds.over_budget(trial))
 
     def farthest(self, first: int) -> Tried:
