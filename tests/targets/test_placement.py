@@ -219,6 +219,23 @@ def test_levels_go_to_the_processors_that_read_their_channels() -> None:
         assert reached == wanted
 
 
+def test_levels_go_to_the_tiles_that_read_their_columns() -> None:
+    net = Net((1, 1, 4, 16))
+    net.conv(net.conv(net.quantize(), 1), 1)
+    graph = net.graph(net.dequantize(net.nodes[-1].outputs[0]))
+    placement = place(graph, Mesh(4, 4, Memory(4096, 3 * 6)))
+    tiles = [(p.columns, p.routes) for p in placement.processors]
+    # The second layer's tiles make columns 0 to 7 and 8 to 15, and so read 0 to 8 and 7 to 15.
+    assert tiles == [
+        ((0, 4), ((4, 5),)),
+        ((4, 8), ((4, 6),)),
+        ((8, 12), ((4, 6),)),
+        ((12, 16), ((5, 6),)),
+        ((0, 8), ((EXTERNAL, EXTERNAL),)),
+        ((8, 16), ((EXTERNAL, EXTERNAL),)),
+    ]
+
+
 def test_parts_of_a_sum_are_handed_to_the_next_processor() -> None:
     net = Net((1, 4096))
     out = net.dequantize(net.dense(net.quantize(), 1))
