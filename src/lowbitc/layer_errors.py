@@ -17,7 +17,7 @@ from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.statistics.clips import clip_mse
 from lowbitc.compiler.statistics.error_sums import ErrorFigures, ErrorSums, decibels
 from lowbitc.compiler.statistics.histogram import HistogramAccumulator
-from lowbitc.compiler.statistics.weight_scales import fit_weights, fit_with_scales
+from lowbitc.compiler.statistics.weight_scales import fit_weights
 from lowbitc.level_shapes import (
     count_levels,
     shape_of_counts,
@@ -184,11 +184,7 @@ class LayerMeter:
         element = held.levels or signed(_FULL)
         floats = np.asarray(match.graph.constants[compute.inputs[1]], np.float32)
         flat, restore = channel_rows(compute, self._scaled(compute, floats))
-        scales = _nearest_scales(flat, element)
-        if scales is None:
-            fit = fit_weights(flat, element)
-        else:
-            fit = fit_with_scales(flat, scales, element)
+        fit = fit_weights(flat, element)
         nearest = TensorType(floats.shape, element, tuple(fit.scales.tolist()))
         return self._load(compute, restore(fit.levels), nearest)
 
@@ -302,14 +298,6 @@ def _has_table(layer: Layer) -> bool:
 
 def _weights(layer: Layer) -> bool:
     return layer.chain is not None and isinstance(layer.chain.compute, WEIGHTED)
-
-
-def _nearest_scales(rows: Float64, element: LevelType) -> Float64 | None:
-    """Return the scales that reach the largest weights: at 8 bits, near enough to the best."""
-    if element.bits < _FULL:
-        return None
-    largest = np.abs(rows).max(axis=1, initial=0.0)
-    return np.where(largest > 0, largest / element.maximum, 1.0)
 
 
 def _by_weight(compute: Node, gains: Float64, flat: Float64) -> Float64:
