@@ -101,6 +101,33 @@ def test_labels_count_where_there_are_some(digits: Path) -> None:
     assert trial.drop == pytest.approx(trial.float_value - trial.value)
 
 
+def test_a_search_goes_down_from_the_most_bits_that_the_target_holds(
+    digits: Path, tmp_path: Path
+) -> None:
+    few = ("--bits", "auto", "--max-drop", 0.05, "--limit", 24, "-o", tmp_path / "akd.lbc")
+    result = _run(digits, *few, "--target", "akd1000", "--format", "json")
+    assert result.exit_code == 0, result.output
+    held = json.loads(result.stdout)
+    config = read_config(Path(held["config"]))
+    assert config.bits == "8/4/4"
+    # The first layer may have 8 bits of weights; of all else there are at most 4 to begin with.
+    widths = {w for layer in config.layers for w in (layer.weights, layer.activations) if w}
+    assert widths <= {1, 2, 4}
+    assert held["chosen"]["size_bytes"] < held["full"]["size_bytes"]
+    assert _run(digits, "--config", held["config"], "-o", tmp_path / "again.lbc").exit_code == 0
+    assert lowbitc.load(tmp_path / "again.lbc").digest == held["sha256"]
+
+
+def test_calibration_samples_among_the_measured_ones_are_told(digits: Path) -> None:
+    with np.load(digits / "digits.calib.npz") as seen, np.load(digits / "digits.test.npz") as other:
+        x = np.concatenate((seen["x"][20:30], other["x"][:30]))
+    data = {"x": x, "y": np.zeros(len(x), np.int64)}
+    mixed = lowbitc.search(digits / "digits.onnx", data=data, max_size=10**9, limit=24, threads=1)
+    # Only the first 24 calibrated, so only four of the ten were seen.
+    (told,) = (d for d in mixed.diagnostics if d.code == "LB760")
+    assert told.found == "4 of 40 samples"
+
+
 @pytest.mark.parametrize(
     ("options", "code", "finding"),
     [

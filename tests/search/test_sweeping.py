@@ -93,3 +93,22 @@ def test_what_the_losses_were_measured_on_is_said(
     assert result.exit_code == 0, result.output
     assert said in result.stdout
     assert all(path in result.stdout for path in given if path.endswith(".npz"))
+    assert "LB760" not in result.stderr
+
+
+def test_calibration_samples_among_the_measured_ones_are_told(digits: Path) -> None:
+    few = ["--bits", "8/8/8", "--mixes", "0", "--threads", "1", "--limit", "32"]
+    data = str(digits / "digits.calib.npz")
+    result = CliRunner().invoke(
+        command, ["sweep", str(digits / "digits.onnx"), "--data", data, *few]
+    )
+    assert result.exit_code == 0, result.output
+    assert "LB760" in result.stderr
+    assert "32 of 256 samples" in result.stderr
+
+
+def test_a_setting_that_the_target_does_not_hold_is_wrong_use(digits: Path) -> None:
+    few = ["--bits", "8/4/4", "--bits", "8/8/8", "--target", "akd1000"]
+    result = CliRunner().invoke(command, ["sweep", str(digits / "digits.onnx"), *few])
+    assert result.exit_code == 2
+    assert "akd1000 does not hold weights of 8 bits" in result.stderr
