@@ -152,7 +152,7 @@ class _Problem:
         ridge = choose_ridge(rows.x, rows.y, weights) if weigh_ridge else 1.0
         second = with_ridge(centred, self.count, power, ridge)
         self.centred = centred
-        self.ridge = second - centred
+        self.ridge = np.diagonal(second - centred, axis1=1, axis2=2)[:, np.newaxis]
         self.order = np.argsort(-np.diagonal(second, axis1=1, axis2=2), axis=1, kind="stable")
         rows_first = np.take_along_axis(second, self.order[:, :, np.newaxis], axis=1)
         self.second = self.in_order(rows_first)
@@ -160,7 +160,7 @@ class _Problem:
 
     def solve(self, target: Float32) -> Float64:
         """Return the float weights that come nearest to a target."""
-        products = self.centred_cross(target) + multiply(self.weights, self.ridge)
+        products = self.centred_cross(target) + self.weights * self.ridge
         return self.as_given(solve_right(self.in_order(products), self.factor))
 
     def in_order(self, columns: Float64) -> Float64:

@@ -32,9 +32,14 @@ def with_ridge(second: Float64, rows: int, power: Float64, times: float = 1.0) -
     """
     inputs = second.shape[1]
     mean = np.diagonal(second, axis1=1, axis2=2).mean(axis=1)
-    share = times * (_FIXED_SHARE + inputs / max(rows, 1))
-    ridge = share * mean + _FLOOR * np.where(power > 0, power, 1.0)
+    ridge = ridge_of(mean, inputs, rows, power, times)
     return np.asarray(second + ridge[:, np.newaxis, np.newaxis] * np.eye(inputs))
+
+
+def ridge_of(mean: Float64, inputs: int, rows: int, power: Float64, times: float = 1.0) -> Float64:
+    """Return the λ [G] of ``with_ridge``, from the mean diagonal of H."""
+    share = times * (_FIXED_SHARE + inputs / max(rows, 1))
+    return np.asarray(share * mean + _FLOOR * np.where(power > 0, power, 1.0))
 
 
 def multiply(left: Float64, right: Float64) -> Float64:

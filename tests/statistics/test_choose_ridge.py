@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from lowbitc.compiler.elements import I8
-from lowbitc.compiler.statistics.choose_ridge import MULTIPLES, choose_ridge
+from lowbitc.compiler.statistics.choose_ridge import MULTIPLES, by_inputs, by_rows, choose_ridge
 from lowbitc.compiler.statistics.fit_layer import FitOptions, LayerRows, fit_layer
 from tests.statistics.test_fit_layer import OPEN, loss, real, times
 
@@ -33,6 +34,15 @@ def test_few_rows_with_noise_hold_the_weights_back() -> None:
 def test_rows_that_agree_on_other_weights_are_followed() -> None:
     x, weights, y = rows(2000, noise=0.1)
     assert choose_ridge(x, y * np.float32(1.5), weights) == 1
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_systems_of_rows_and_of_inputs_say_the_same(groups: int) -> None:
+    random = np.random.default_rng(5)
+    x = random.integers(0, 16, (37, groups, 60)).astype(np.uint8)
+    weights = random.normal(size=(groups, 5, 60))
+    y = (times(x, weights) + random.normal(3, 40, (37, groups, 5))).astype(np.float32)
+    assert by_rows(x, y, weights) == pytest.approx(by_inputs(x, y, weights), rel=1e-5)
 
 
 def test_plenty_of_rows_are_not_asked() -> None:
