@@ -100,16 +100,17 @@ def _row_loss(
     raw, mean = (np.trace(m, axis1=1, axis2=2) / inputs for m in (own / count, system))
     ridge = ridge_of(mean, inputs, count, raw, times)
     system += ridge[:, np.newaxis, np.newaxis] * np.eye(count)
-    wanted, missed = (
-        part - part.mean(axis=2, keepdims=True)
-        for part in (residuals[:, :, seen], residuals[:, :, held])
-    )
+    wanted, missed = _less_means(residuals[:, :, seen]), _less_means(residuals[:, :, held])
     taken = solve_right(wanted / count, factor_upper(system))
     left = missed - multiply(taken, _centred(across))
-    return float(np.square(left).sum()) / left.shape[2]
+    return float(np.square(left).sum() / left.shape[2])
 
 
 def _centred(kernel: Float64) -> Float64:
     """Return products of rows less their means, from products of rows [G, M, N]."""
     rows, columns = kernel.mean(axis=2, keepdims=True), kernel.mean(axis=1, keepdims=True)
     return np.asarray(kernel - rows - columns + kernel.mean(axis=(1, 2), keepdims=True))
+
+
+def _less_means(values: Float64) -> Float64:
+    return np.asarray(values - values.mean(axis=2, keepdims=True))
