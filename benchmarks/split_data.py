@@ -155,7 +155,7 @@ def glosses(count: int, folder: Path) -> Task:
     texts, labels = list(held), np.array(list(held.values()))
     drawn = np.random.default_rng(0).permutation(len(texts))[: _TRAINED + count]
     ids = np.zeros((len(drawn), _WORDS), np.int64)
-    for row, index in enumerate(drawn):
+    for row, index in enumerate(drawn.tolist()):
         pieces = [101, *_pieces(texts[index], words)[: _WORDS - 2], 102]
         ids[row, : len(pieces)] = pieces
     whole = {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)}
