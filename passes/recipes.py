@@ -30,6 +30,8 @@ class Recipe:
     correct_residuals: bool = True
     weigh_clips: bool = True
     fit_stages: bool = True
+    couple_outputs: bool = True
+    tune_stages: bool = True
 
     def options(self, width: int) -> FitOptions:
         """Return what a layer of so many weight bits gets."""
@@ -40,12 +42,25 @@ class Recipe:
 
 def _plain(options: FitOptions) -> Recipe:
     return Recipe(
-        options, options, options, correct_residuals=False, weigh_clips=False, fit_stages=False
+        options,
+        options,
+        options,
+        correct_residuals=False,
+        weigh_clips=False,
+        fit_stages=False,
+        couple_outputs=False,
+        tune_stages=False,
     )
 
 
 _ONE_TRY = Effort()
-_ALL_BUT_RESIDUALS = Recipe(correct_residuals=False, weigh_clips=False, fit_stages=False)
+_ALL_BUT_RESIDUALS = Recipe(
+    correct_residuals=False,
+    weigh_clips=False,
+    fit_stages=False,
+    couple_outputs=False,
+    tune_stages=False,
+)
 
 LADDER: tuple[tuple[str, Recipe], ...] = (
     (
@@ -61,6 +76,8 @@ LADDER: tuple[tuple[str, Recipe], ...] = (
         "clips weighed by their readers",
         dataclasses.replace(_ALL_BUT_RESIDUALS, correct_residuals=True, weigh_clips=True),
     ),
-    ("output stages fitted", Recipe()),
+    ("output stages fitted", Recipe(couple_outputs=False, tune_stages=False)),
+    ("errors of outputs coupled", Recipe(tune_stages=False)),
+    ("gains, biases and clips tuned together", Recipe()),
 )
 """Steps, each with those before it, for a table of what every one buys."""

@@ -4,8 +4,10 @@ Each layer is fitted on the inputs that it really gets from the quantized layers
 (mismatch target: GPTAQ, Qronos), rounded with error feedback (OBQ, GPTQ), and at few bits improved
 by coordinate descent and a search of scales. The layer in front of a residual Add also corrects
 what the other branch has lost. At 1 and 2 activation bits, each layer's clip is chosen by the
-layers that read it, and gain and offset of its output stage are fitted to its levels. No labels
-and no gradients: sums of products and triangular systems.
+layers that read it, and gain and offset of its output stage are fitted to its levels. What errors
+of a coarse layer's outputs do to the network's, alone and together, is measured once (YAQA). In
+the end, where most layers are coarse, gains, biases and clips move together toward the float
+network's scores; levels of weights stay. No labels.
 """
 
 from __future__ import annotations
@@ -28,14 +30,16 @@ from lowbitc.compiler.statistics.fit_layer import FittedLayer, LayerRows, fit_la
 from lowbitc.compiler.statistics.fit_stage import fit_stage
 from lowbitc.compiler.statistics.level_sums import outputs
 from lowbitc.passes.bin_weights import bin_rows, channel_rows
-from lowbitc.passes.chains import Chain, channels_of, clip_bounds
+from lowbitc.passes.chains import Chain, channels_of, clip_bounds, find_chains
 from lowbitc.passes.choose_clips import choose_clip, real_layer, real_sum
 from lowbitc.passes.collect_rows import collect_rows
+from lowbitc.passes.couple_outputs import couple_outputs
 from lowbitc.passes.recipes import Recipe
 from lowbitc.passes.replay import LOSSES, Replay, Step
+from lowbitc.passes.tune_stages import tune_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lowbitc.compiler.elements import Float64, LevelType
     from lowbitc.compiler.ir.node import Node
@@ -69,6 +73,8 @@ class RoundWeights:
             after = run.all()
         finally:
             run.replay.close()
+        if self.recipe.tune_stages and run.is_tuned():
+            after = tune_stages(graph, after, self.bits, self.samples)
         return PassResult(after, changed=True, errors=tuple(run.errors))
 
 
@@ -109,6 +115,10 @@ class _Run:
         self.layers = {node.name for node in _float_layers(graph)}
         self.replay = Replay(graph, settings.samples, settings.threads)
         self.errors: list[LayerError] = []
+        coupled = {node.name for node in _float_layers(graph) if self.width(node) <= _FEW}
+        self.couplings: Mapping[str, Float64] = {}
+        if settings.recipe.couple_outputs and coupled:
+            self.couplings = couple_outputs(self.replay, coupled)
 
     def all(self) -> Graph:
         for index, step in enumerate(self.replay.steps):
@@ -117,6 +127,14 @@ class _Run:
             if self.settings.advance is not None and step.nodes[0].name in self.layers:
                 self.settings.advance()
         return self.graph.pruned()
+
+    def is_tuned(self) -> bool:
+        """Whether most layers have weights or levels so coarse that fitting each falls short."""
+        chains = [c for c in find_chains(self.before) if isinstance(c.activation, CLIPS)]
+        clips = self.before.clips
+        levels = [clips[c.output].element.bits for c in chains if c.output in clips]
+        weights = [self.width(node) for node in _float_layers(self.before)]
+        return any(2 * sum(w <= _FEW for w in few) > len(few) for few in (levels, weights))
 
     def step(self, step: Step) -> None:
         compute, chain = step.nodes[0], step.chain
@@ -169,6 +187,7 @@ class _Run:
             self.bias(compute).reshape(groups, -1),
             alphabets(width),
             recipe.options(width),
+            self.couplings.get(compute.name),
         )
         if self.is_coarse(chain):
             if recipe.weigh_clips:

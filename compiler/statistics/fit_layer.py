@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.statistics.choose_ridge import choose_ridge
+from lowbitc.compiler.statistics.couple_rows import polish_coupled, round_coupled
 from lowbitc.compiler.statistics.level_sums import (
     cross_sums,
     level_sums,
@@ -90,8 +91,13 @@ def fit_layer(
     bias: Float64,
     allowed: tuple[LevelType, ...],
     options: FitOptions,
+    coupling: Float64 | None = None,
 ) -> FittedLayer:
-    """Fit weights [G, O, K], given per unit of x, in whichever alphabet has the smaller error."""
+    """Fit weights [G, O, K], given per unit of x, in whichever alphabet has the smaller error.
+
+    ``coupling`` [O, O], for a layer of one group, is how errors of outputs add up in the network's
+    (see ``couple_rows``); without it they count alike, and alone.
+    """
     problem = _Problem(rows, weights, bias, weigh_ridge=options.weigh_ridge)
     best_weights = problem.solve(rows.y) if options.mismatch else weights
     target = rows.y
@@ -100,12 +106,19 @@ def fit_layer(
             target = problem.freed(best_weights)
             best_weights = problem.solve(target)
     sorted_weights = problem.in_order(best_weights)
-    best = round_levels(sorted_weights, problem.second, problem.factor, allowed, options.effort)
+    system, effort = (problem.second, problem.factor), options.effort
+    if coupling is None:
+        best = round_levels(sorted_weights, *system, allowed, effort)
+    else:
+        best = round_coupled(sorted_weights, *system, allowed, effort, coupling)
     if options.mismatch and rows.clipped:
         for _ in range(options.polish_rounds):
             target = problem.freed(problem.as_given(best.levels * best.scales[:, :, np.newaxis]))
             sorted_weights = problem.in_order(problem.solve(target))
-            best = polish(sorted_weights, best, problem.second, options.effort)
+            if coupling is None:
+                best = polish(sorted_weights, best, problem.second, effort)
+            else:
+                best = polish_coupled(sorted_weights, best, problem.second, effort, coupling)
     levels = problem.as_given(best.levels)
     fitted = levels * best.scales[:, :, np.newaxis]
     variance = float(target.var(axis=0, dtype=np.float64).sum())

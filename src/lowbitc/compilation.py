@@ -31,6 +31,7 @@ from lowbitc.passes.partition import Partition
 from lowbitc.passes.propagate_moments import batchnorm_moments
 from lowbitc.passes.quantize import Quantize
 from lowbitc.passes.read_quantizers import ReadQuantizers
+from lowbitc.passes.recipes import Recipe
 from lowbitc.passes.round_weights import RoundWeights
 from lowbitc.passes.synthesize_samples import synthesize_samples
 from lowbitc.passes.take_quantizers import TakeQuantizers
@@ -284,6 +285,8 @@ def _calibrating(
         RoundWeights(
             lambda: samples_of(imported, dataset, count),
             options.bits,
+            # Made-up images say little of scores.
+            Recipe(tune_stages=options.calib is not None),
             threads=options.threads,
             advance=lambda: report("round weights", next(layers), 0),
         ),
