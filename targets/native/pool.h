@@ -2,6 +2,10 @@
  *
  * Threads are made once, spin briefly between loops and then sleep. A loop's tasks are claimed one by
  * one; the caller works too and waits only for claimed tasks, never for a sleeping thread.
+ *
+ * A thread that wakes up may find itself on the processor of the one that woke it: schedulers in virtual
+ * machines take an idle processor for one that is not there. Until they notice, two threads are slower
+ * than one, so such a thread moves to another of the processors that it may use.
  */
 #ifndef LOWBITC_POOL_H
 #define LOWBITC_POOL_H
@@ -21,6 +25,7 @@ static struct {
     int threads;                /* helpers that exist, besides the caller */
     atomic_int wanted;          /* helpers that may work on the current loop */
     atomic_int sleepers;
+    atomic_int processor[MAX_THREADS]; /* on which each thread was seen last, + 1; the caller is 0 */
     _Atomic uint64_t ticket;    /* loop number | number of tasks | next task */
     atomic_int finished;
     Task *_Atomic function;
@@ -36,6 +41,31 @@ static inline void pool_relax(void) {
 }
 
 static inline int ticket_left(uint64_t t) { return (t & MAX_TASKS) < (t >> TASK_BITS & MAX_TASKS); }
+
+#ifdef __linux__
+static void pool_note_processor(int thread) { atomic_store(&pool.processor[thread], sched_getcpu() + 1); }
+
+/* Move where no thread before this one is; the threads keep the processors that they may use. */
+static void pool_step_aside(int thread) {
+    cpu_set_t all, others;
+    pool_note_processor(thread);
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return; /* more processors than a set holds */
+    others = all;
+    const int here = atomic_load(&pool.processor[thread]);
+    int shared = 0;
+    for (int i = 0; i < thread; i++) {
+        const int taken = atomic_load(&pool.processor[i]);
+        if (taken > 0 && taken <= CPU_SETSIZE) CPU_CLR(taken - 1, &others);
+        shared |= taken == here;
+    }
+    if (!shared || CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+    pool_note_processor(thread);
+    sched_setaffinity(0, sizeof all, &all);
+}
+#else
+static void pool_note_processor(int thread) { (void)thread; }
+static void pool_step_aside(int thread) { (void)thread; }
+#endif
 
 /* Claim and run tasks until none is left. The claim succeeds only if the ticket is unchanged, so
  * function and context, written before the ticket, belong to it. */
@@ -74,6 +104,7 @@ static void *pool_thread(void *argument) {
             while (!pool_has_work(thread)) pthread_cond_wait(&pool.wake, &pool.sleep);
             atomic_fetch_sub(&pool.sleepers, 1);
             pthread_mutex_unlock(&pool.sleep);
+            pool_step_aside(thread);
             idle = 0;
         }
     }
@@ -112,9 +143,11 @@ static void pool_for(Task *function, void *context, int tasks, int threads) {
     const uint64_t loop = (atomic_load(&pool.ticket) >> (2 * TASK_BITS)) + 1;
     atomic_store(&pool.ticket, loop << (2 * TASK_BITS) | (uint64_t)tasks << TASK_BITS);
     if (atomic_load(&pool.sleepers) > 0) {
+        pool_note_processor(0);
         pthread_mutex_lock(&pool.sleep);
         pthread_cond_broadcast(&pool.wake);
         pthread_mutex_unlock(&pool.sleep);
+        sched_yield(); /* so that a thread on this processor can step aside */
     }
     pool_work(0);
     for (int spins = 0; atomic_load_explicit(&pool.finished, memory_order_acquire) < tasks; spins++) {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -314,6 +317,21 @@ def test_threads_that_share_a_plan_take_turns() -> None:
 
     with ThreadPoolExecutor(4) as executor:
         list(executor.map(run, [i % 8 for i in range(24)]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux lists threads there")
+def test_threads_keep_the_processors_that_they_may_use() -> None:
+    builder, shape = small_network(np.random.default_rng(6))
+    plan = builder.build()
+    x = random_levels(np.random.default_rng(7), (2, *shape), *FULL)
+    for _ in range(3):
+        plan.run([x], threads=3)
+        time.sleep(0.02)  # helpers go to sleep, and look where they are when they wake up
+    threads = [int(entry.name) for entry in Path("/proc/self/task").iterdir()]
+    assert len(threads) >= 3
+    assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {
+        frozenset(os.sched_getaffinity(0))
+    }
 
 
 def test_wrong_arrays_are_refused_with_what_was_expected() -> None:
