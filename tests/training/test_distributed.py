@@ -58,7 +58,7 @@ def together(folder: Path) -> Together:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     results = [json.loads((folder / f"results{r}.json").read_text("utf-8")) for r in range(2)]
@@ -160,7 +160,7 @@ def run_pair(folder: Path, how: str, *options: str) -> list[tuple[int, str]]:
         )
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=300)[0] for process in started]
+    said = [process.communicate(timeout=600)[0] for process in started]
     return [(p.returncode, text) for p, text in zip(started, said, strict=True)]
 
 
