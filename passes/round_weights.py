@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lowbitc.compiler.bits import Bits
-from lowbitc.compiler.elements import F32, odd, signed
+from lowbitc.compiler.elements import odd, signed
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.first_layers import first_layers
-from lowbitc.compiler.ir.graph import Graph, fresh_name
 from lowbitc.compiler.ir.groups import CLIPS, WEIGHTED
-from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import LayerError, Measured, PassResult
 from lowbitc.compiler.statistics.fit_layer import FittedLayer, LayerRows, fit_layer
 from lowbitc.compiler.statistics.fit_stage import fit_stage
@@ -34,6 +32,7 @@ from lowbitc.passes.chains import Chain, channels_of, clip_bounds, find_chains
 from lowbitc.passes.choose_clips import choose_clip, real_layer, real_sum
 from lowbitc.passes.collect_rows import collect_rows
 from lowbitc.passes.couple_outputs import couple_outputs
+from lowbitc.passes.put_levels import RoundedLayer, put_levels
 from lowbitc.passes.recipes import Recipe
 from lowbitc.passes.replay import LOSSES, Replay, Step
 from lowbitc.passes.tune_stages import tune_stages
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lowbitc.compiler.elements import Float64, LevelType
+    from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
     from lowbitc.compiler.ir.types import Clip
     from lowbitc.passes.calibrate_pact import Samples
@@ -243,18 +243,8 @@ class _Run:
 
     def put(self, compute: Node, fitted: FittedLayer) -> Node:
         """Write a layer's levels and bias into the graph; return its new node."""
-        weights, held = compute.inputs[1], next((v for v in compute.inputs[2:] if v), "")
-        flat, restore = channel_rows(compute, np.asarray(self.before.constants[weights]))
-        types, constants = dict(self.graph.types), dict(self.graph.constants)
+        flat, restore = channel_rows(compute, self.before.constants[compute.inputs[1]])
         levels = restore(fitted.levels.reshape(flat.shape))
-        name = fresh_name(f"{weights}.levels", types)
-        constants[name] = levels
-        scales = tuple(float(s) for s in fitted.scales.reshape(-1))
-        types[name] = TensorType(levels.shape, fitted.levels_type, scales)
-        bias = fresh_name(f"{held}.refitted" if held else f"{weights}.bias", types)
-        constants[bias] = fitted.bias.reshape(-1).astype(np.float32)
-        types[bias] = TensorType(constants[bias].shape, F32)
-        node = dataclasses.replace(compute, inputs=(compute.inputs[0], name, bias))
-        nodes = tuple(node if n.name == node.name else n for n in self.graph.nodes)
-        self.graph = self.graph.replace(nodes=nodes, types=types, constants=constants)
+        rounded = RoundedLayer(fitted.levels_type, levels, fitted.scales, fitted.bias)
+        self.graph, node = put_levels(self.graph, compute, rounded)
         return node

@@ -5,18 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from lowbitc.compiler.elements import F32
-from lowbitc.compiler.ir.graph import fresh_name
-from lowbitc.compiler.ir.types import TensorType
+from lowbitc.passes.put_levels import RoundedLayer, put_levels
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Array
     from lowbitc.compiler.ir.graph import Graph
-    from lowbitc.compiler.ir.node import Node
-    from lowbitc.compiler.ir.types import ValueType
     from lowbitc.training.layer import Layer
     from lowbitc.training.network import QuantizedNetwork
 
@@ -37,31 +31,18 @@ def settle(network: QuantizedNetwork) -> None:
 def write_back(network: QuantizedNetwork) -> Graph:
     """Return the graph with the levels, biases and clips of a settled network."""
     graph = network.graph
-    types, constants = dict(graph.types), dict(graph.constants)
-    nodes = {node.name: node for node in graph.nodes}
     for layer in network.weighted_layers():
-        node = _put(layer, types, constants)
-        nodes[node.name] = node
+        graph, _ = put_levels(graph, layer.chain.compute, _rounded(layer))
     clips = {
         value: dataclasses.replace(clip, scale=network.quantizer(value).clip_scale())
         for value, clip in graph.clips.items()
     }
-    return graph.replace(
-        nodes=tuple(nodes.values()), types=types, constants=constants, clips=clips
-    ).pruned()
+    return graph.replace(clips=clips).pruned()
 
 
-def _put(layer: Layer, types: dict[str, ValueType], constants: dict[str, Array]) -> Node:
-    compute = layer.chain.compute
+def _rounded(layer: Layer) -> RoundedLayer:
     with torch.no_grad():
         levels, unit = layer.quantizer.levels(layer.weights)
         whole = layer.layout(levels).to(torch.int8).cpu().numpy()
-        bias = layer.bias().float().cpu().numpy()
-    weights = fresh_name(f"{compute.inputs[1]}.levels", types)
-    constants[weights] = np.ascontiguousarray(whole)
-    scales = tuple(float(s) for s in unit.cpu().numpy())
-    types[weights] = TensorType(whole.shape, layer.quantizer.element, scales)
-    shift = fresh_name(f"{compute.inputs[1]}.bias", types)
-    constants[shift] = bias
-    types[shift] = TensorType(bias.shape, F32)
-    return dataclasses.replace(compute, inputs=(compute.inputs[0], weights, shift))
+        bias = layer.bias().cpu().numpy()
+    return RoundedLayer(layer.quantizer.element, whole, unit.cpu().numpy(), bias)
