@@ -100,7 +100,10 @@ class QuantizedNetwork(nn.Module):
 
     def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the real values of ``results``, n samples joined along axis 0."""
-        levels = self.run_levels(feeds)
+        return self.reals(self.run_levels(feeds))
+
+    def reals(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the real values of ``results``, of what ``run_levels`` gave."""
         return {v: levels[v] if self.leaves(v) else self.real(levels, v) for v in self.results}
 
     def leaves(self, value: str) -> bool:

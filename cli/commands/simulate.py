@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 )
 @gate_options.spread_options()
 @options.report_option()
+@click.option(
+    "--training-log",
+    type=options.FILE,
+    metavar="LOG",
+    help="With --report: show the curves of the training run whose log this is (tune --log).",
+)
 @options.format_option()
 def command(  # noqa: PLR0913 - one a setting
     program: Path,
@@ -46,6 +52,7 @@ def command(  # noqa: PLR0913 - one a setting
     jobs: int,
     dask: str,
     page: Path | None,
+    training_log: Path | None,
 ) -> None:
     """Run a program on the simulated chip and measure it.
 
@@ -58,7 +65,11 @@ def command(  # noqa: PLR0913 - one a setting
     from lowbitc.cli.report.writing import write_simulated
     from lowbitc.simulation import load, simulate
     from lowbitc.spreading import Spread
+    from lowbitc.training.records import read_log
 
+    if training_log is not None and page is None:
+        raise click.UsageError("--training-log is shown on a page: it needs --report OUT.html")
+    training = () if training_log is None else read_log(training_log)
     with progress() as told:
         found = simulate(
             program,
@@ -73,7 +84,16 @@ def command(  # noqa: PLR0913 - one a setting
         )
         if page is not None:
             held = load(program)
-            write_simulated(page, held, program.stem, data, found, threads=threads, report=told)
+            write_simulated(
+                page,
+                held,
+                program.stem,
+                data,
+                found,
+                training=training,
+                threads=threads,
+                report=told,
+            )
     if outputs is not None and found.outputs is not None:
         import numpy as np
 

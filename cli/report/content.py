@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lowbitc.simulation import Simulation
     from lowbitc.targets.cost import LayerCost
     from lowbitc.targets.program.program import Program
+    from lowbitc.training.records import EpochRecord
     from lowbitc.verdict import Measured as Figure
     from lowbitc.verdict import Verdict
 
@@ -93,6 +94,7 @@ class Content:
     layers: tuple[LayerView, ...]
     simulation: Simulation | None
     comparison: Comparison | None
+    training: tuple[EpochRecord, ...]
 
     @property
     def first(self) -> LayerView | None:
@@ -120,6 +122,7 @@ class Measured:
     comparison: Comparison | None = None
     outputs: Mapping[str, LevelShape] = field(default_factory=_shapes)
     weights: Mapping[str, LevelShape] = field(default_factory=_shapes)
+    training: tuple[EpochRecord, ...] = ()
 
 
 def gather(program: Program, measured: Measured) -> Content:
@@ -135,6 +138,7 @@ def gather(program: Program, measured: Measured) -> Content:
         layers=tuple(_layers(program, measured)),
         simulation=measured.simulation,
         comparison=measured.comparison,
+        training=measured.training,
     )
 
 

@@ -7,6 +7,7 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from lowbitc.cli.report.curves import draw_training
 from lowbitc.cli.report.drawing import STEPS, draw_mesh, draw_network
 from lowbitc.cli.report.figures import draw_metrics, draw_tiles, draw_verdict
 from lowbitc.cli.report.layers import cost_table, error_table, host_table, layer_panels
@@ -113,6 +114,8 @@ def _sections(content: Content) -> list[Child]:
         element("section", *_tables(content), id="layers"),
         element("section", *_mesh(content)),
     ]
+    if content.training:
+        found.append(element("section", *draw_training(content.training)))
     host = host_table(content)
     if host is not None:
         found.append(element("section", element("h2", "On the CPU"), host))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.simulation import Simulation
     from lowbitc.targets.program.program import Program
+    from lowbitc.training.records import EpochRecord
     from lowbitc.verdict import Verdict
 
 _FEW = 128
@@ -51,6 +52,7 @@ def write_simulated(  # noqa: PLR0913 - one a part of the page
     verdict: VerdictView | None = None,
     metrics: tuple[MetricView, ...] | None = None,
     samples: int | None = None,
+    training: tuple[EpochRecord, ...] = (),
     threads: int = 0,
     report: Report,
 ) -> None:
@@ -64,6 +66,17 @@ def write_simulated(  # noqa: PLR0913 - one a part of the page
         simulation=simulation,
         outputs=output_shapes(program, data, threads=threads, report=report),
         weights=weight_shapes(program),
+        training=training,
+    )
+    _write(path, draw_page(gather(program, measured)))
+
+
+def write_trained(
+    path: Path, program: Program, title: str, training: tuple[EpochRecord, ...]
+) -> None:
+    """Write how a program was trained, where it was not simulated."""
+    measured = Measured(
+        command="tune", title=title, weights=weight_shapes(program), training=training
     )
     _write(path, draw_page(gather(program, measured)))
 

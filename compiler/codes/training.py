@@ -1,4 +1,4 @@
-"""Training (LB79x): what each code says, why, and what to do."""
+"""Training (LB788, LB789, LB79x): what each code says, why, and what to do."""
 
 from __future__ import annotations
 
@@ -67,5 +67,21 @@ CODES: tuple[Code, ...] = (
         "Training on another device than the one asked for would take unexpectedly long.",
         "Train on the processor (--device cpu), start fewer processes, or install a PyTorch with "
         "CUDA.",
+    ),
+    Code(
+        "LB788",
+        "Training and the program disagree",
+        "On some samples the program's predicted class is not that of the network in training, or "
+        "more levels differ than sums that lie within 2^-24 of a step explain.",
+        "Training computes what the chip computes, so that its accuracy is the program's; where it "
+        "did not, the accuracy that training showed is not what ships.",
+        "Believe the simulated accuracy, and report the network as a bug of lowbitc.",
+    ),
+    Code(
+        "LB789",
+        "Training log that cannot be used",
+        "A training log cannot be written, or a file that was given as one holds something else.",
+        "A log has one JSON object a line, an entry for each epoch.",
+        "Give the file that `lowbitc tune --log` wrote.",
     ),
 )
