@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from lowbitc.compiler.diagnostics import Diagnostic, Severity
 from lowbitc.passes.quantize import level_name
 from lowbitc.targets.engines.simulator import Simulator
 from lowbitc.targets.engines.tracing import Tracer
@@ -64,11 +65,12 @@ def compare_levels(
     network: QuantizedNetwork,
     program: Program,
     dataset: Dataset,
+    count: int,
     *,
     threads: int = 0,
     advance: Callable[[int, int], None],
 ) -> Agreement:
-    """Run a settled network and a program on the same samples, and count what differs.
+    """Run a settled network and a program on the first ``count`` samples, and count what differs.
 
     What the CPU makes for the chip is the program's in both. ``advance`` is told samples done and
     samples in all.
@@ -76,14 +78,37 @@ def compare_levels(
     tracer = Tracer()
     simulator = Simulator(program, threads=threads, maker=tracer.make)
     meeting = _Meeting(network)
-    for batch in dataset.batches(simulator.batch):
+    for batch in dataset.batches(simulator.batch, 0, count):
         simulator.run(batch.inputs)
         values = dict(batch.inputs)
         for launch in tracer.launches:
             values.update(launch.values)
         meeting.compare(batch, values)
-        advance(meeting.samples, len(dataset))
+        advance(meeting.samples, count)
     return meeting.found()
+
+
+_TIES = 1e-5
+"""Share of levels that sums within 2^-24 of a step may explain."""
+
+
+def disagreement(found: Agreement) -> tuple[Diagnostic, ...]:
+    """Return a warning, LB788, where more differs than ties explain."""
+    if not found.differing and found.differing_levels <= max(1.0, found.levels * _TIES):
+        return ()
+    worst = max(found.layers, key=lambda layer: layer.differing)
+    differing = f"{found.differing or 0} of {found.samples} predicted classes"
+    levels = f"{found.differing_levels:,} of {found.levels:,} levels"
+    return (
+        Diagnostic(
+            "LB788",
+            Severity.WARNING,
+            "the program is not what training computed",
+            found=f"{differing} and {levels} differ, most in {worst.name}",
+            allowed=f"the same classes, and {_TIES:.0e} of the levels, for ties",
+            hint="believe the simulated accuracy, and report the network as a bug of lowbitc",
+        ),
+    )
 
 
 @dataclass(slots=True)
@@ -122,7 +147,7 @@ class _Meeting:
         }
         with torch.no_grad():
             found = network.run_levels(feeds)
-            real = network.reals(found)
+            real = network.reals(found, network.results)
         for value, levels in found.items():
             if value not in network.sources and not network.leaves(value):
                 self.count(value, levels.numpy(), values[level_name(value)])
@@ -138,7 +163,7 @@ class _Meeting:
 
     def count(self, value: str, own: Array, theirs: Array) -> None:
         held = self.counts.setdefault(self.network.step_of[value].nodes[0].name, _Count())
-        gap = np.abs(np.rint(own).astype(np.int64).reshape(-1) - theirs.reshape(-1))
+        gap = np.abs(np.rint(own).astype(np.int64).ravel() - theirs.astype(np.int64).ravel())
         held.levels += gap.size
         held.differing += int((gap != 0).sum())
         held.largest = max(held.largest, int(gap.max(initial=0)))

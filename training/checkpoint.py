@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.training.records import EpochRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from lowbitc.compiler.diagnostics import Diagnostic
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What an epoch gave: the mean loss, and the rate it ended with.
-
-    ``compression`` says how much less was sent than gradients in float32, by kind of layer.
-    """
-
-    epoch: int
-    loss: float
-    learning_rate: float
-    compression: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)

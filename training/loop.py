@@ -19,13 +19,13 @@ from lowbitc.compiler.execute import FloatSession
 from lowbitc.training.arithmetic import Arithmetic, Settings
 from lowbitc.training.checkpoint import (
     Checkpoint,
-    EpochRecord,
     load_checkpoint,
     save_checkpoint,
 )
 from lowbitc.training.exchange import Exchange
 from lowbitc.training.failures import other_run
 from lowbitc.training.losses import Objective, distance, spreads
+from lowbitc.training.records import EpochRecord
 from lowbitc.training.sums import CHUNK
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Array, Int64
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.training.distributed import Team
+    from lowbitc.training.examples import Examples
     from lowbitc.training.exchange import AdaComp
     from lowbitc.training.network import QuantizedNetwork
 
@@ -47,7 +48,7 @@ class Schedule:
     clips; it falls to 0 as half a cosine. ``batch`` is that of all processes together.
     ``clip_decay`` is PACT's λ on (α/α₀)². ``arithmetic`` is that of the backward products; in FP8
     ``chunk`` products are added before their sum is. ``compression`` is how gradients go from
-    process to process.
+    process to process. Before all, each block is trained ``reconstruct`` epochs, at ``block_rate``.
     """
 
     epochs: int = 10
@@ -59,18 +60,13 @@ class Schedule:
     arithmetic: Arithmetic = Arithmetic.FLOAT
     chunk: int = CHUNK
     compression: AdaComp | None = None
+    reconstruct: int = 0
+    block_rate: float = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """Training data in memory: inputs by name, each [n, …], and labels [n] or None."""
-
-    inputs: Mapping[str, Array]
-    labels: Int64 | None
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return len(next(iter(self.inputs.values())))
+def cosine(rate: float, step: int, total: int) -> float:
+    """Return the learning rate of a step, of one that falls to 0."""
+    return rate * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
 class Trainer:
@@ -99,7 +95,7 @@ class Trainer:
         self.exchange = Exchange(network, team, schedule.compression)
         learned = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=schedule.learning_rate)
-        self.step = 0
+        self.step = self.hits = 0
         self.records: list[EpochRecord] = []
 
     @property
@@ -124,7 +120,9 @@ class Trainer:
             losses = self._train_epoch(epoch, total, advance)
             rate = self.optimizer.param_groups[0]["lr"]
             loss = math.fsum(losses) / len(losses)
-            self.records.append(EpochRecord(epoch, loss, rate, self.exchange.ratios()))
+            accuracy, clip = self._accuracy(), self.network.mean_factor()
+            ratios = self.exchange.ratios()
+            self.records.append(EpochRecord(epoch, loss, rate, accuracy, clip, compression=ratios))
             if checkpoint is not None:
                 held = self.state()
                 if self.team.lead:
@@ -149,6 +147,7 @@ class Trainer:
     ) -> list[float]:
         """Train on all examples once; return the loss of each batch."""
         model = self.exchange.wrap()
+        self.hits = 0
         losses: list[float] = []
         for rows in self.batches(epoch):
             self.set_rate(total)
@@ -159,10 +158,18 @@ class Trainer:
         own = torch.tensor(losses, dtype=torch.float64) / self.team.size
         return cast("list[float]", self.team.sum(own).tolist())
 
+    def _accuracy(self) -> float | None:
+        """Return the share of labels that the last epoch hit, while its network changed."""
+        if self.examples.labels is None or self.objective is Objective.FLOAT:
+            return None
+        hits = self.team.sum(torch.tensor(float(self.hits), dtype=torch.float64))
+        return float(hits) / len(self.examples)
+
     def fingerprint(self) -> str:
         """Spell what a checkpoint must agree with: schedule, objective, examples, layers."""
         shapes = {name: tuple(p.shape) for name, p in self.network.named_parameters()}
-        return f"{self.schedule} {self.objective} {len(self.examples)} {shapes}"
+        varied = self.examples.augmentation
+        return f"{self.schedule} {self.objective} {len(self.examples)} {varied} {shapes}"
 
     def state(self) -> Checkpoint:
         """Return all that a run needs to go on."""
@@ -190,9 +197,8 @@ class Trainer:
 
     def set_rate(self, total: int) -> None:
         """Set the learning rate of a step."""
-        rate = self.schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / total))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = cosine(self.schedule.learning_rate, self.step, total)
 
     def train_on(self, model: nn.Module, rows: Int64) -> float:
         """Take one step on a batch; return the loss of this process's part of it.
@@ -204,11 +210,7 @@ class Trainer:
         share = len(own) * self.team.size / len(rows)
         if not len(own):
             own = rows[:1]
-        graph = self.network.graph
-        feeds = {
-            name: np.reshape(array[own], (-1, *graph.shape(name)[1:]))
-            for name, array in self.examples.inputs.items()
-        }
+        feeds = self.examples.feeds(self.network.graph, own, len(self.records))
         known: dict[str, Array] = {**self.teacher.arrays(feeds), **feeds}
         sources = {v: self.tensor(known[v]) for v in self.network.sources}
         loss = self.loss(model(sources), known, own, share)
@@ -231,7 +233,9 @@ class Trainer:
         if self.objective is not Objective.FLOAT and self.examples.labels is not None:
             (scores,) = found.values()
             labels = torch.as_tensor(self.examples.labels[rows], device=self.team.device)
-            apart = functional.cross_entropy(scores.reshape(len(rows), -1), labels)
+            scores = scores.reshape(len(rows), -1)
+            apart = functional.cross_entropy(scores, labels)
+            self.hits += int((scores.argmax(dim=1) == labels).sum()) if share > 0 else 0
             parts.append(apart * share)
         if self.schedule.clip_decay:
             held = [self.network.quantizer(v).penalty() for v in self.network.quantizer_of]

@@ -6,6 +6,7 @@ the chip's but where a sum lies within rounding of a step (see ``write_back.sett
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +25,7 @@ from lowbitc.training.operators import activation_function, move_levels
 from lowbitc.training.quantizers import ActivationQuantizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lowbitc.compiler.bits import Bits
     from lowbitc.compiler.ir.graph import Graph
@@ -78,6 +79,11 @@ class QuantizedNetwork(nn.Module):
         assert isinstance(found, ActivationQuantizer)  # noqa: S101 - ModuleList forgets the type
         return found
 
+    def mean_factor(self) -> float:
+        """Return the mean over all clips of α / α₀."""
+        factors = [float(self.quantizer(v).factor.detach()) for v in self.quantizer_of]
+        return math.fsum(factors) / len(factors)
+
     def weighted_layers(self) -> tuple[Layer, ...]:
         """Return the layers that hold weights, in order."""
         return tuple(layer for layer in self.layer_at.values() if layer.weighted)
@@ -100,11 +106,11 @@ class QuantizedNetwork(nn.Module):
 
     def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the real values of ``results``, n samples joined along axis 0."""
-        return self.reals(self.run_levels(feeds))
+        return self.reals(self.run_levels(feeds), self.results)
 
-    def reals(self, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the real values of ``results``, of what ``run_levels`` gave."""
-        return {v: levels[v] if self.leaves(v) else self.real(levels, v) for v in self.results}
+    def reals(self, levels: Mapping[str, Tensor], values: Iterable[str]) -> dict[str, Tensor]:
+        """Return the real values of some of what ``run_levels`` gave."""
+        return {v: levels[v] if self.leaves(v) else self.real(levels, v) for v in values}
 
     def leaves(self, value: str) -> bool:
         """Whether a value leaves the chip as sums, which ``run_levels`` gives as real values."""
@@ -125,9 +131,15 @@ class QuantizedNetwork(nn.Module):
         levels: dict[str, Tensor] = {}
         for value in self.sources:
             levels[value] = self.quantizer(value).levels(feeds[value], half_even=True)
-        for index, step in enumerate(self.steps):
-            levels[step.outputs[0]] = self.run_step(index, step, levels)
-        return levels
+        return self.run_steps(range(len(self.steps)), levels)
+
+    def run_steps(self, steps: range, levels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``levels``, and those of every value that some of the steps make."""
+        found = dict(levels)
+        for index in steps:
+            step = self.steps[index]
+            found[step.outputs[0]] = self.run_step(index, step, found)
+        return found
 
     def run_step(self, index: int, step: Step, levels: Mapping[str, Tensor]) -> Tensor:
         """Return the levels that a step makes."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import error, raise_errors
 from lowbitc.compiler.manager import PassResult
-from lowbitc.training.checkpoint import EpochRecord
 from lowbitc.training.distributed import Team, alone
-from lowbitc.training.loop import Examples, Schedule, Trainer
+from lowbitc.training.loop import Schedule, Trainer
 from lowbitc.training.losses import Objective
 from lowbitc.training.network import QuantizedNetwork
 from lowbitc.training.quantizers import WeightMethod
+from lowbitc.training.reconstruct import Reconstructor
+from lowbitc.training.records import EpochRecord
 from lowbitc.training.straight_through import ClipGradient
 from lowbitc.training.write_back import settle, write_back
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.manager import Pass
+    from lowbitc.training.examples import Examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,23 @@ class Start:
     wanted: Graph
 
 
+@dataclass(slots=True)
+class Outcome:
+    """What a run of the pass leaves: an entry an epoch, and the network that was trained."""
+
+    records: list[EpochRecord] = field(default_factory=list[EpochRecord])
+    network: QuantizedNetwork | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TrainWeights:
     """Train a calibrated graph, and give its weights as levels.
 
     What is minimised in training is what the chip computes: levels of layers, sums and output
     stages are the integer graph's own. Training starts where ``start``, a pass that rounds
-    weights, ends; without it, at the float weights. ``advance`` is told steps done and steps
-    in all; ``records`` gets an entry an epoch. In a team the lead alone runs the pass, and all
-    train.
+    weights, ends; without it, at the float weights. ``advance`` is told the kind of
+    training, steps done and steps in all; ``outcome`` is filled. In a team the lead alone runs the
+    pass and reconstructs, and all train.
     """
 
     name: ClassVar[str] = "train-weights"
@@ -55,8 +65,8 @@ class TrainWeights:
     team: Team = field(default_factory=alone)
     checkpoint: Path | None = None
     threads: int = 0
-    advance: Callable[[int, int], None] | None = None
-    records: list[EpochRecord] = field(default_factory=list[EpochRecord])
+    advance: Callable[[str, int, int], None] | None = None
+    outcome: Outcome = field(default_factory=Outcome)
 
     def run(self, graph: Graph) -> PassResult:
         """Return the graph whose weight constants hold int8 levels.
@@ -70,6 +80,7 @@ class TrainWeights:
         if not network.weighted_layers():
             return PassResult(graph, changed=False)
         settle(network)
+        self.outcome.network = network
         noticed = found[0].diagnostics if found else ()
         return PassResult(write_back(network), changed=True, diagnostics=noticed)
 
@@ -80,6 +91,7 @@ class TrainWeights:
             return network
         self._check_labels(network)
         with self.team.threads(self.threads) as threads:
+            self._reconstruct(network, start.wanted, threads)
             trainer = Trainer(
                 network,
                 start.wanted,
@@ -89,9 +101,27 @@ class TrainWeights:
                 self.team,
                 threads,
             )
-            trainer.run(self.advance, self.checkpoint)
-        self.records.extend(trainer.records)
+            trainer.run(lambda done, total: self._tell("train", done, total), self.checkpoint)
+        self.outcome.records.extend(trainer.records)
         return network
+
+    def _reconstruct(self, network: QuantizedNetwork, wanted: Graph, threads: int) -> None:
+        """Train block by block, in one process for all."""
+        if not self.schedule.reconstruct:
+            return
+        if self.team.lead:
+            run = Reconstructor(
+                network, wanted, self.examples, self.schedule, self.team.device, threads
+            )
+            run.run(lambda done: self._tell("reconstruct", done, run.steps))
+            self.outcome.records.extend(run.records)
+        if self.team.size > 1:
+            held = {k: v.cpu() for k, v in network.state_dict().items()}
+            network.load_state_dict(self.team.share(held if self.team.lead else None))
+
+    def _tell(self, kind: str, done: int, total: int) -> None:
+        if self.advance is not None:
+            self.advance(kind, done, total)
 
     def _check_labels(self, network: QuantizedNetwork) -> None:
         """Refuse labels where the chip's only result does not hold one row of scores a sample."""

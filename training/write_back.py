@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def settle(network: QuantizedNetwork) -> None:
-    """Turn a network to float64, with clips and biases as the graph will hold them (float32)."""
-    network.double()
+    """Turn a network to float64 on the CPU, with clips and biases as the graph will hold them."""
+    network.to("cpu", torch.float64)
     with torch.no_grad():
         for value in network.quantizer_of:
             held = network.quantizer(value)

@@ -52,34 +52,46 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--toward",
-    default="both",
-    show_default=True,
     metavar="both|labels|float",
-    help="Train toward labels, the float network's outputs, or both; without labels, the float's.",
+    help="Train toward labels, the float network's outputs, or both, the default; without labels "
+    "or with --reconstruct, the float's.",
+)
+@click.option(
+    "--reconstruct",
+    is_flag=True,
+    help="For a few hundred samples without labels: first one block after the other learns to "
+    "give the float network's values.",
+)
+@click.option(
+    "--flip",
+    is_flag=True,
+    help="Mirror every other image, left to right.",
+)
+@click.option(
+    "--shift",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="PIXELS",
+    help="Move images by up to so many pixels.",
 )
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
     metavar="N",
-    help="How often all examples are seen.",
+    help="How often all examples are seen; 10, or 20 with --reconstruct.",
 )
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
     metavar="N",
-    help="Examples in each step, of all processes together.",
+    help="Examples in each step, of all processes together; 64, or 32 with --reconstruct.",
 )
 @click.option(
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
-    default=0.01,
-    show_default=True,
     metavar="RATE",
-    help="Adam's, in levels for weights and in shares of the first value for clips.",
+    help="Adam's, in levels for weights and in shares of the first value for clips; 0.01.",
 )
 @click.option(
     "--clip-decay",
@@ -140,6 +152,20 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Written after each epoch; a run that finds its own goes on from there.",
 )
+@click.option(
+    "--test",
+    metavar="DATA",
+    help="Samples to run through the trained network and the program: accuracy of both, and how "
+    "many levels and predicted classes differ.",
+)
+@options.limit_option()
+@click.option(
+    "--log",
+    type=options.FILE,
+    metavar="OUT.jsonl",
+    help="Write what each epoch gave: JSON, a line an epoch.",
+)
+@options.report_option()
 @options.target_option()
 @options.config_option()
 @options.shape_option()
@@ -156,10 +182,13 @@ def command(  # noqa: PLR0913 - one a setting
     bits: str | None,
     weights: str,
     clips: str,
-    toward: str,
-    epochs: int,
-    batch: int,
-    learning_rate: float,
+    toward: str | None,
+    reconstruct: bool,
+    flip: bool,
+    shift: int,
+    epochs: int | None,
+    batch: int | None,
+    learning_rate: float | None,
     clip_decay: float,
     seed: int,
     arithmetic: str,
@@ -168,6 +197,10 @@ def command(  # noqa: PLR0913 - one a setting
     bins: tuple[int, int],
     device: str,
     checkpoint: Path | None,
+    test: str | None,
+    limit: int | None,
+    log: Path | None,
+    page: Path | None,
     target: str | None,
     config: Path | None,
     shapes: tuple[str, ...],
@@ -179,18 +212,26 @@ def command(  # noqa: PLR0913 - one a setting
     the chip's own levels. Needs PyTorch: pip install 'lowbitc[train]'. On several processes:
     torchrun --nproc-per-node 2 -m lowbitc tune MODEL.onnx ...
     """
+    from dataclasses import replace
+
     from lowbitc.cli import findings, present, settings
     from lowbitc.cli.made import summary
     from lowbitc.cli.progress import progress
-    from lowbitc.tuning import Training, taking_part, tune
+    from lowbitc.cli.report.writing import write_tuned
+    from lowbitc.cli.trained import show_agreement, show_epochs
+    from lowbitc.simulation import simulate
+    from lowbitc.training.records import write_log
+    from lowbitc.tuning import Training, reconstruction, taking_part, tune
 
-    training = Training(
+    base = reconstruction() if reconstruct else Training()
+    training = replace(
+        base,
         weights=weights,
         clips=clips,
-        toward=toward,
-        epochs=epochs,
-        batch=batch,
-        learning_rate=learning_rate,
+        toward=toward or base.toward,
+        epochs=epochs or base.epochs,
+        batch=batch or base.batch,
+        learning_rate=learning_rate or base.learning_rate,
         clip_decay=clip_decay,
         seed=seed,
         arithmetic=arithmetic,
@@ -198,6 +239,8 @@ def command(  # noqa: PLR0913 - one a setting
         compress=compress,
         bins=bins,
         device=device,
+        flip=flip,
+        shift=shift,
         checkpoint=checkpoint,
     )
     with taking_part(training, end_as_another) as team:
@@ -214,30 +257,37 @@ def command(  # noqa: PLR0913 - one a setting
                 threads=threads,
                 report=told,
                 team=team,
+                test=test,
+                limit=limit,
             )
+            if team.lead and page is not None:
+                found = None
+                if test is not None:
+                    found = simulate(
+                        tuned.compilation.program, test, limit=limit, threads=threads, report=told
+                    )
+                write_tuned(page, tuned, model.stem, test, found, threads=threads, report=told)
         if not team.lead:
             return
         made = tuned.compilation
         path = output or model.with_suffix(".tuned.lbc")
         made.program.save(path)
+        if log is not None:
+            write_log(log, tuned.epochs)
     if settings.current().format == "json":
         present.show_json(
-            {**summary(made, path), "diagnostics": made.diagnostics, "epochs": list(tuned.epochs)}
+            {
+                **summary(made, path),
+                "diagnostics": made.diagnostics,
+                "epochs": list(tuned.epochs),
+                "agreement": tuned.agreement,
+            }
         )
         return
     findings.show_findings(made.diagnostics)
-    kinds = tuple(dict.fromkeys(kind for epoch in tuned.epochs for kind in epoch.compression))
-    columns = (
-        present.Column("epoch", "right"),
-        present.Column("loss", "right"),
-        *(present.Column(f"{kind} sent", "right") for kind in kinds),
-    )
-    rows = tuple(
-        (str(r.epoch + 1), f"{r.loss:.4f}", *(f"1/{r.compression[k]:.1f}" for k in kinds))
-        for r in tuned.epochs
-    )
-    present.show_table(present.Table(columns, rows))
-    click.echo()
+    show_epochs(tuned.epochs)
+    if tuned.agreement is not None:
+        show_agreement(tuned.agreement)
     present.show_pairs({k: present.spell(v) for k, v in summary(made, path).items()})
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lowbitc.simulation import Simulation
     from lowbitc.targets.program.program import Program
     from lowbitc.training.records import EpochRecord
+    from lowbitc.tuning import Tuned
     from lowbitc.verdict import Verdict
 
 _FEW = 128
@@ -71,12 +72,33 @@ def write_simulated(  # noqa: PLR0913 - one a part of the page
     _write(path, draw_page(gather(program, measured)))
 
 
-def write_trained(
-    path: Path, program: Program, title: str, training: tuple[EpochRecord, ...]
+def write_tuned(
+    path: Path,
+    tuned: Tuned,
+    title: str,
+    data: DataSource | None,
+    simulation: Simulation | None,
+    *,
+    threads: int,
+    report: Report,
 ) -> None:
-    """Write how a program was trained, where it was not simulated."""
+    """Write how a program was trained, and what a simulation on ``data`` measured of it."""
+    program = tuned.compilation.program
+    if data is not None and simulation is not None:
+        write_simulated(
+            path,
+            program,
+            title,
+            data,
+            simulation,
+            command="tune",
+            training=tuned.epochs,
+            threads=threads,
+            report=report,
+        )
+        return
     measured = Measured(
-        command="tune", title=title, weights=weight_shapes(program), training=training
+        command="tune", title=title, weights=weight_shapes(program), training=tuned.epochs
     )
     _write(path, draw_page(gather(program, measured)))
 

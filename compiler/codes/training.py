@@ -84,4 +84,11 @@ CODES: tuple[Code, ...] = (
         "A log has one JSON object a line, an entry for each epoch.",
         "Give the file that `lowbitc tune --log` wrote.",
     ),
+    Code(
+        "LB798",
+        "Samples that cannot be flipped or shifted",
+        "--flip or --shift was given, and a sample is no image: it has not three dimensions.",
+        "Mirroring or moving means something for height and width only.",
+        "Train without --flip and --shift.",
+    ),
 )

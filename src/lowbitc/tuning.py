@@ -19,8 +19,12 @@ from lowbitc.compilation import (
     open_stream,
     silent,
 )
+from lowbitc.compiler.datasets.opening import open_dataset
+from lowbitc.compiler.datasets.stream import InputSpec
 from lowbitc.compiler.diagnostics import CompileError, Diagnostic, error, raise_errors
 from lowbitc.compiler.frontend import import_model
+from lowbitc.compiler.states import without_states
+from lowbitc.evaluation import preprocess_of
 from lowbitc.options import settle
 
 if TYPE_CHECKING:
@@ -29,10 +33,13 @@ if TYPE_CHECKING:
     from lowbitc.compilation import Report
     from lowbitc.compiler.datasets.opening import DataSource
     from lowbitc.options import Options
-    from lowbitc.training.checkpoint import EpochRecord
+    from lowbitc.targets.program.program import Program
+    from lowbitc.training.agreement import Agreement
     from lowbitc.training.distributed import Team
+    from lowbitc.training.examples import Examples
     from lowbitc.training.failures import Ending
-    from lowbitc.training.loop import Examples
+    from lowbitc.training.network import QuantizedNetwork
+    from lowbitc.training.records import EpochRecord
     from lowbitc.training.train_weights import Start, TrainWeights
 
 WEIGHTS = ("lsq", "sawb", "sawb+", "minmax")
@@ -54,7 +61,8 @@ class Training:
     "float"), ``arithmetic`` that of the two backward products; in "fp8" ``chunk`` products are
     added before their sum is, 0 adds all in one go. ``batch`` is that of all processes that train
     together; ``compress`` is how gradients go between them, ``bins`` AdaComp's bins of convolutions
-    and of dense layers.
+    and of dense layers. With ``reconstruct``, one block after the other is trained first, so many
+    epochs each, toward the float network's values. Images may ``flip`` and ``shift`` by pixels.
     """
 
     weights: str = "lsq"
@@ -71,6 +79,10 @@ class Training:
     compress: str = "none"
     bins: tuple[int, int] = (50, 500)
     device: str = "auto"
+    reconstruct: int = 0
+    block_rate: float = 0.02
+    flip: bool = False
+    shift: int = 0
     checkpoint: Path | None = None
 
     def __str__(self) -> str:
@@ -79,15 +91,35 @@ class Training:
         del held["checkpoint"], held["device"]
         if self.compress == "none":
             del held["compress"], held["bins"]
+        if not self.reconstruct:
+            del held["reconstruct"], held["block_rate"]
         return ", ".join(f"{name} {value}" for name, value in held.items())
 
 
 @dataclass(frozen=True, slots=True)
+class Test:
+    """What the trained network and its program are compared on: the first ``limit`` samples."""
+
+    data: DataSource
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tuned:
-    """A tuned program and its findings, and what each epoch gave."""
+    """A tuned program and its findings, and what each epoch gave.
+
+    ``agreement`` holds the trained network and the program against each other on test data, where
+    there are any.
+    """
 
     compilation: Compilation
     epochs: tuple[EpochRecord, ...]
+    agreement: Agreement | None = None
+
+
+def reconstruction() -> Training:
+    """Return settings for few samples without labels: block by block, then all together."""
+    return Training(toward="float", epochs=20, batch=32, reconstruct=20)
 
 
 def tune(  # noqa: PLR0913 - one argument a setting
@@ -103,11 +135,14 @@ def tune(  # noqa: PLR0913 - one argument a setting
     threads: int = 0,
     report: Report = silent,
     team: Team | None = None,
+    test: DataSource | None = None,
+    limit: int | None = None,
 ) -> Tuned:
     """Train a float model for a number of bits, and compile what was learned.
 
     ``data`` holds examples, with labels in ``y`` where there are any; clips start from ``calib``,
-    or from the first examples. Under torchrun all processes train together, as ``team`` says or as
+    or from the first examples. ``test`` is what training and the program are compared on, or its
+    first ``limit`` samples. Under torchrun all processes train together, as ``team`` says or as
     the environment does, and all get the same result. Needs PyTorch. Raises CompileError LB790
     without it, LB731 for settings that cannot be used, LB791, LB792 and LB795 as the pass does,
     LB796 and LB797 as ``taking_part`` does.
@@ -124,7 +159,8 @@ def tune(  # noqa: PLR0913 - one argument a setting
             shapes=shapes,
             threads=threads,
         )
-        return _tune_with(Path(model), data, options, chosen, report, held)
+        tested = None if test is None else Test(test, limit)
+        return _tune_with(Path(model), data, options, chosen, report, held, tested)
 
 
 def _leave(_found: tuple[Diagnostic, ...]) -> None:
@@ -167,6 +203,7 @@ def _tune_with(
     training: Training,
     report: Report,
     team: Team,
+    test: Test | None,
 ) -> Tuned:
     """Train with settled options; the lead compiles, the others train when it does."""
     learn = _pass(model, data, options, training, report, team)
@@ -185,7 +222,34 @@ def _tune_with(
         training=Retraining(lambda rounding: replace(learn, start=rounding), spelled),
         report=report,
     )
-    return team.share(Tuned(made, tuple(learn.records)))
+    agreement = None
+    network = learn.outcome.network
+    if test is not None and network is not None:
+        from lowbitc.training.agreement import disagreement  # noqa: PLC0415 - torch
+
+        agreement = _compare(network, made.program, test, options.threads, report)
+        found = disagreement(agreement)
+        made = replace(made, diagnostics=(*made.diagnostics, *found))
+    return team.share(Tuned(made, tuple(learn.outcome.records), agreement))
+
+
+def _compare(
+    network: QuantizedNetwork, program: Program, test: Test, threads: int, report: Report
+) -> Agreement:
+    """Run the trained network and its program on test data."""
+    from lowbitc.training.agreement import compare_levels  # noqa: PLC0415 - torch, for this alone
+
+    specs = [InputSpec(p.name, p.shape or (), p.element) for p in program.inputs]
+    dataset = open_dataset(test.data, without_states(specs, program.states), preprocess_of(program))
+    count = min(len(dataset), test.limit or len(dataset))
+    return compare_levels(
+        network,
+        program,
+        dataset,
+        count,
+        threads=threads,
+        advance=lambda done, total: report("compare with training", done, total),
+    )
 
 
 def _pass(
@@ -206,7 +270,7 @@ def _pass(
     from lowbitc.training.train_weights import TrainWeights  # noqa: PLC0415
 
     return TrainWeights(
-        _read_examples(model, data, options),
+        _read_examples(model, data, options, training),
         options.bits,
         None,
         WeightMethod(training.weights),
@@ -222,11 +286,13 @@ def _pass(
             arithmetic=Arithmetic(training.arithmetic),
             chunk=training.chunk,
             compression=AdaComp(*training.bins) if training.compress == "adacomp" else None,
+            reconstruct=training.reconstruct,
+            block_rate=training.block_rate,
         ),
         team=team,
         checkpoint=training.checkpoint,
         threads=options.threads,
-        advance=lambda done, total: report("train", done, total),
+        advance=report,
     )
 
 
@@ -269,9 +335,9 @@ def _check(training: Training, team: Team) -> None:
         )
 
 
-def _read_examples(model: Path, data: DataSource, options: Options) -> Examples:
+def _read_examples(model: Path, data: DataSource, options: Options, training: Training) -> Examples:
     """Read all examples into memory."""
-    from lowbitc.training.loop import Examples  # noqa: PLC0415
+    from lowbitc.training.examples import Augmentation, Examples  # noqa: PLC0415
 
     graph = import_model(model, shapes=options.shapes).graph
     specs = input_specs(graph)
@@ -281,4 +347,8 @@ def _read_examples(model: Path, data: DataSource, options: Options) -> Examples:
         spec.name: np.concatenate([batch.inputs[spec.name] for batch in batches]) for spec in specs
     }
     labels = [batch.labels for batch in batches if batch.labels is not None]
-    return Examples(inputs, np.concatenate(labels).astype(np.int64) if labels else None)
+    return Examples(
+        inputs,
+        np.concatenate(labels).astype(np.int64) if labels else None,
+        Augmentation(training.flip, training.shift, training.seed),
+    )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'lowbitc[train]'")
 
 SHORT = lowbitc.Training(epochs=2, batch=32)
+DENSE = {"QConv", "QDense"}
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,25 @@ def test_the_command_writes_a_program_and_says_what_each_epoch_gave(digits: Path
     found = json.loads(result.stdout)
     assert found["sha256"] == lowbitc.load(out).digest
     assert [epoch["epoch"] for epoch in found["epochs"]] == [0]
+
+
+@pytest.mark.parametrize("weights", ["lsq", "sawb"])
+def test_layers_keep_the_bits_that_a_configuration_gives_them(
+    digits: Path, tmp_path: Path, weights: str
+) -> None:
+    config = tmp_path / "lowbitc.toml"
+    config.write_text('bits = "4/2/2"\n[[layer]]\nmatch = "gemm1"\nweights = 8\n')
+    training = lowbitc.Training(epochs=1, batch=64, weights=weights)
+    tuned = lowbitc.tune(
+        digits / "digits.onnx",
+        digits / "train.npz",
+        config=config,
+        training=training,
+        test=digits / "test.npz",
+        threads=1,
+    )
+    (launch,) = tuned.compilation.program.launches
+    held = [launch.graph.tensor(n.inputs[1]).levels for n in launch.graph.nodes if n.op in DENSE]
+    assert [levels.bits for levels in held if levels is not None] == [4, 2, 8]
+    assert tuned.agreement is not None
+    assert tuned.agreement.differing == 0
