@@ -53,9 +53,9 @@ class Augmentation:
             image = np.flip(image, height + 1)
         if self.shift:
             for axis in (height, height + 1):
-                size = image.shape[axis]
-                moved = np.arange(size) + int(random.integers(-self.shift, self.shift + 1))
-                image = np.take(image, moved.clip(0, size - 1), axis)
+                by = int(random.integers(-self.shift, self.shift + 1))
+                places: Int64 = np.arange(by, by + image.shape[axis], dtype=np.int64)
+                image = np.take(image, np.clip(places, 0, image.shape[axis] - 1), axis)
         return image
 
 
