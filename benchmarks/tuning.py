@@ -84,7 +84,7 @@ TASKS = (
         "cifar_resnet8.onnx",
         "cifar",
         Training(epochs=3, batch=64, learning_rate=0.01),
-        20_000,
+        15_000,
         ("4/4/4", "2/2/2"),
         (("lsq", "pact+"), ("sawb", "pact"), ("sawb+", "pact+"), ("minmax", "pact")),
     ),

@@ -88,21 +88,21 @@ class Exchange:
                 self.residues[weights] = torch.zeros_like(weights.detach().reshape(-1))
         self.traffic = {kind: Traffic() for kind in (CONVOLUTIONS, DENSE, ALL)}
 
-    def wrap(self) -> nn.Module:
-        """Return the network so that its gradients are averages.
+    def wrap(self, whole: nn.Module) -> nn.Module:
+        """Return what holds the network so that its gradients are averages.
 
         Gradients are laid out in buckets anew after the first step of a wrapper, and where there
         are more than two processes the layout decides the order of sums. A new wrapper for each
         epoch gives a run that was resumed the same sums.
         """
         if self.team.size == 1:
-            return self.network
+            return whole
         known = inspect.signature(DistributedDataParallel).parameters
         # Buffers are the same already: gradients are, and all that is kept follows from them.
         syncing = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         options: dict[str, Any] = {syncing: False}
         wrapped = DistributedDataParallel(
-            self.network, process_group=self.team.gradients, static_graph=True, **options
+            whole, process_group=self.team.gradients, static_graph=True, **options
         )
         if self.bins:
             wrapped.register_comm_hook(None, _as_hook(self.average))

@@ -27,6 +27,7 @@ from lowbitc.training.failures import other_run
 from lowbitc.training.losses import Objective, distance, spreads
 from lowbitc.training.records import EpochRecord
 from lowbitc.training.sums import CHUNK
+from lowbitc.training.whole_network import WholeNetwork, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,13 +86,14 @@ class Trainer:
         """Prepare ``wanted``, the float network whose outputs are wanted, and the optimizer."""
         self.network, self.examples = network, examples
         self.objective, self.schedule, self.team = objective, schedule, team
-        made = [v for v in network.sources if v not in wanted.inputs]
+        self.whole = WholeNetwork(network) if is_whole(network) else network
+        made = [v for v in self.whole.sources if v not in wanted.inputs]
         self.teacher = FloatSession(
-            wanted, fetch=[*network.results, *made], threads=threads, fast=True
+            wanted, fetch=[*self.whole.results, *made], threads=threads, fast=True
         )
         self.settings = Settings(schedule.arithmetic, schedule.seed, schedule.chunk)
         network.set_arithmetic(self.settings, team)
-        network.to(team.device)
+        self.whole.to(team.device)
         self.exchange = Exchange(network, team, schedule.compression)
         learned = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=schedule.learning_rate)
@@ -146,7 +148,7 @@ class Trainer:
         self, epoch: int, total: int, advance: Callable[[int, int], None] | None
     ) -> list[float]:
         """Train on all examples once; return the loss of each batch."""
-        model = self.exchange.wrap()
+        model = self.exchange.wrap(self.whole)
         self.hits = 0
         losses: list[float] = []
         for rows in self.batches(epoch):
@@ -212,7 +214,7 @@ class Trainer:
             own = rows[:1]
         feeds = self.examples.feeds(self.network.graph, own, len(self.records))
         known: dict[str, Array] = {**self.teacher.arrays(feeds), **feeds}
-        sources = {v: self.tensor(known[v]) for v in self.network.sources}
+        sources = {v: self.tensor(known[v]) for v in self.whole.sources}
         loss = self.loss(model(sources), known, own, share)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)

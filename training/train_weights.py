@@ -16,6 +16,7 @@ from lowbitc.training.quantizers import WeightMethod
 from lowbitc.training.reconstruct import Reconstructor
 from lowbitc.training.records import EpochRecord
 from lowbitc.training.straight_through import ClipGradient
+from lowbitc.training.whole_network import is_whole
 from lowbitc.training.write_back import settle, write_back
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ class TrainWeights:
         """Refuse labels where the chip's only result does not hold one row of scores a sample."""
         if self.objective is Objective.FLOAT or self.examples.labels is None:
             return
-        graph, results = network.graph, network.results
+        graph = network.graph
+        results = graph.outputs if is_whole(network) else network.results
         classes = graph.tensor(results[0]).size if len(results) == 1 else 0
         most = int(self.examples.labels.max(initial=0))
         if classes <= most:
