@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.diagnostics import error, raise_errors
 from lowbitc.compiler.manager import PassResult
+from lowbitc.training.agreement import compare_levels
 from lowbitc.training.distributed import Team, alone
 from lowbitc.training.loop import Schedule, Trainer
 from lowbitc.training.losses import Objective
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lowbitc.compiler.datasets.stream import Dataset
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.manager import Pass
+    from lowbitc.targets.program.program import Program
+    from lowbitc.training.agreement import Agreement
     from lowbitc.training.examples import Examples
 
 
@@ -105,6 +109,24 @@ class TrainWeights:
             trainer.run(lambda done, total: self._tell("train", done, total), self.checkpoint)
         self.outcome.records.extend(trainer.records)
         return network
+
+    def compare(
+        self,
+        program: Program,
+        dataset: Dataset,
+        count: int,
+        advance: Callable[[int, int], None],
+    ) -> Agreement | None:
+        """Hold the trained network against its program, as ``compare_levels`` does.
+
+        None where nothing was trained.
+        """
+        network = self.outcome.network
+        if network is None:
+            return None
+        return compare_levels(
+            network, program, dataset, count, threads=self.threads, advance=advance
+        )
 
     def _reconstruct(self, network: QuantizedNetwork, wanted: Graph, threads: int) -> None:
         """Train block by block, in one process for all."""

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from lowbitc.training.distributed import Team
     from lowbitc.training.examples import Examples
     from lowbitc.training.failures import Ending
-    from lowbitc.training.network import QuantizedNetwork
     from lowbitc.training.records import EpochRecord
     from lowbitc.training.train_weights import Start, TrainWeights
 
@@ -223,32 +222,23 @@ def _tune_with(
         report=report,
     )
     agreement = None
-    network = learn.outcome.network
-    if test is not None and network is not None:
+    if test is not None:
+        agreement = _compare(learn, made.program, test, report)
+    if agreement is not None:
         from lowbitc.training.agreement import disagreement  # noqa: PLC0415 - torch
 
-        agreement = _compare(network, made.program, test, options.threads, report)
         found = disagreement(agreement)
         made = replace(made, diagnostics=(*made.diagnostics, *found))
     return team.share(Tuned(made, tuple(learn.outcome.records), agreement))
 
 
-def _compare(
-    network: QuantizedNetwork, program: Program, test: Test, threads: int, report: Report
-) -> Agreement:
+def _compare(learn: TrainWeights, program: Program, test: Test, report: Report) -> Agreement | None:
     """Run the trained network and its program on test data."""
-    from lowbitc.training.agreement import compare_levels  # noqa: PLC0415 - torch, for this alone
-
     specs = [InputSpec(p.name, p.shape or (), p.element) for p in program.inputs]
     dataset = open_dataset(test.data, without_states(specs, program.states), preprocess_of(program))
     count = min(len(dataset), test.limit or len(dataset))
-    return compare_levels(
-        network,
-        program,
-        dataset,
-        count,
-        threads=threads,
-        advance=lambda done, total: report("compare with training", done, total),
+    return learn.compare(
+        program, dataset, count, lambda done, total: report("compare with training", done, total)
     )
 
 
