@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 _BLOCKS = 8
 
 
+def uncouple_empty(coupling: Float64, weights: Float64) -> Float64:
+    """Return G [O, O] in which rows of W [O, K] that hold zeros alone stand apart.
+
+    Such an output is its bias, exactly; it would lose that in making up for others.
+    """
+    held = weights.any(axis=1)
+    apart = np.where(held[:, np.newaxis] & held, coupling, 0.0)
+    np.fill_diagonal(apart, np.diagonal(coupling))
+    return apart
+
+
 def round_coupled(
     weights: Float64,
     second: Float64,

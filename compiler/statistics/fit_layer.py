@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.statistics.choose_ridge import choose_ridge
-from lowbitc.compiler.statistics.couple_rows import polish_coupled, round_coupled
+from lowbitc.compiler.statistics.couple_rows import (
+    polish_coupled,
+    round_coupled,
+    uncouple_empty,
+)
 from lowbitc.compiler.statistics.level_sums import (
     cross_sums,
     level_sums,
@@ -98,6 +102,8 @@ def fit_layer(
     ``coupling`` [O, O], for a layer of one group, is how errors of outputs add up in the network's
     (see ``couple_rows``); without it they count alike, and alone.
     """
+    if coupling is not None:
+        coupling = uncouple_empty(coupling, weights[0])
     problem = _Problem(rows, weights, bias, weigh_ridge=options.weigh_ridge)
     best_weights = problem.solve(rows.y) if options.mismatch else weights
     target = rows.y

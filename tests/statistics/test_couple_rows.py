@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from lowbitc.compiler.elements import I2, I4, ODD2
-from lowbitc.compiler.statistics.couple_rows import polish_coupled, round_coupled
+from lowbitc.compiler.statistics.couple_rows import (
+    polish_coupled,
+    round_coupled,
+    uncouple_empty,
+)
 from lowbitc.compiler.statistics.linear_systems import factor_upper, with_ridge
 from lowbitc.compiler.statistics.round_levels import Effort, Rounded, polish, round_levels
 
@@ -69,3 +73,10 @@ def test_all_rows_of_a_layer_have_one_alphabet() -> None:
     found = round_coupled(weights(), second, factor_upper(second), (ODD2, I2), EFFORT, coupling)
     assert found.levels_type in {ODD2, I2}
     assert set(np.unique(found.levels)) <= set(found.levels_type.levels())
+
+
+def test_an_output_without_weights_makes_up_for_nothing() -> None:
+    coupling = np.array([[2.0, 0.5, 0.3], [0.5, 1.0, 0.4], [0.3, 0.4, 1.5]])
+    weights = np.array([[1.0, -2.0], [0.0, 0.0], [0.5, 0.0]])
+    apart = uncouple_empty(coupling, weights)
+    assert apart.tolist() == [[2.0, 0.0, 0.3], [0.0, 1.0, 0.0], [0.3, 0.0, 1.5]]
