@@ -36,7 +36,7 @@ def uncouple_empty(coupling: Float64, weights: Float64) -> Float64:
 
     Such an output is its bias, exactly; it would lose that in making up for others.
     """
-    held = weights.any(axis=1)
+    held = np.asarray(weights.any(axis=1))
     apart = np.where(held[:, np.newaxis] & held, coupling, 0.0)
     np.fill_diagonal(apart, np.diagonal(coupling))
     return apart
