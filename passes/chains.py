@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.ir import ops
+from lowbitc.compiler.ir.graph import reads
 from lowbitc.compiler.ir.groups import CLIPS, SUMMING, TABLES
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ class Chain:
 def on_device(graph: Graph) -> tuple[Node, ...]:
     """Return the nodes that run on the chip."""
     return tuple(n for n in graph.nodes if n.name not in graph.host_reasons)
+
+
+def leaving_values(graph: Graph) -> tuple[str, ...]:
+    """Return the values that leave the chip: what the CPU reads of it, and outputs."""
+    host = {v for n in graph.nodes if n.name in graph.host_reasons for v in reads(n)}
+    made = [v for node in on_device(graph) for v in node.outputs]
+    return tuple(v for v in made if v in host or v in graph.outputs)
 
 
 def find_chains(graph: Graph) -> Iterator[Chain]:

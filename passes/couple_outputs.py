@@ -19,7 +19,7 @@ from lowbitc.compiler.ir.graph import reads
 from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.statistics.moments import on_grid
 from lowbitc.passes.back_propagate import Backward
-from lowbitc.passes.chains import on_device
+from lowbitc.passes.chains import leaving_values, on_device
 from lowbitc.passes.replay import LOSSES
 from lowbitc.passes.sample_windows import Windows, windows_of
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lowbitc.compiler.elements import Array, Float32, Float64
-    from lowbitc.compiler.ir.graph import Graph
     from lowbitc.passes.replay import Replay
 
 _SAMPLES = 512
@@ -80,7 +79,7 @@ def _gradients(replay: Replay, wanted: set[str]) -> Iterator[Mapping[str, Float3
     graph = replay.graph
     chip = on_device(graph)
     fetch = tuple(dict.fromkeys(v for n in chip for v in (*reads(n), *n.outputs) if v))
-    results = _results(graph)
+    results = leaving_values(graph)
     session, backward = FloatSession(graph, fetch, threads=1), Backward(graph)
     random = np.random.default_rng(0)
     size = sum(graph.tensor(v).size for v in fetch)
@@ -96,13 +95,6 @@ def _gradients(replay: Replay, wanted: set[str]) -> Iterator[Mapping[str, Float3
         for _ in range(_PROBES):
             seeds = {v: _seed(arrays[v], random) for v in results}
             yield backward.run(seeds, arrays, wanted)
-
-
-def _results(graph: Graph) -> tuple[str, ...]:
-    """Return the values that leave the chip."""
-    host = {v for n in graph.nodes if n.name in graph.host_reasons for v in reads(n)}
-    made = [v for node in on_device(graph) for v in node.outputs]
-    return tuple(v for v in made if v in host or v in graph.outputs)
 
 
 def _seed(values: Array, random: np.random.Generator) -> Float32:

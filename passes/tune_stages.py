@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lowbitc.compiler.execute import FloatSession
-from lowbitc.compiler.ir.graph import reads
 from lowbitc.compiler.ir.types import TensorType
-from lowbitc.passes.chains import on_device
+from lowbitc.passes.chains import leaving_values
 from lowbitc.passes.plan_levels import plan_levels
 from lowbitc.passes.spool import Spool
 from lowbitc.passes.staged_network import Slopes, StagedNetwork, can_stage
@@ -52,7 +51,7 @@ def tune_stages(before: Graph, graph: Graph, bits: Bits, samples: Samples) -> Gr
     classes; the graph is returned as it is where it is not, where a layer has no gradient, or
     where the loss did not fall.
     """
-    results = _results(graph)
+    results = leaving_values(graph)
     scores = all(
         len(graph.shape(v)) == _SCORES and graph.shape(v)[0] == 1 < graph.shape(v)[1]
         for v in results
@@ -64,12 +63,6 @@ def tune_stages(before: Graph, graph: Graph, bits: Bits, samples: Samples) -> Gr
         return tuner.run(samples)
     finally:
         tuner.close()
-
-
-def _results(graph: Graph) -> tuple[str, ...]:
-    host = {v for n in graph.nodes if n.name in graph.host_reasons for v in reads(n)}
-    made = [v for node in on_device(graph) for v in node.outputs]
-    return tuple(v for v in made if v in host or v in graph.outputs)
 
 
 @dataclass(slots=True)

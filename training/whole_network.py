@@ -28,21 +28,18 @@ class WholeNetwork(nn.Module):
         self.network = network
         graph = network.graph
         self.sources, self.results = tuple(graph.inputs), tuple(graph.outputs)
-        for number, name in enumerate(self._constants()):
+        self.steps = list_steps(graph)
+        read = (v for step in self.steps if step.on_host for v in step.inputs)
+        self.constants = tuple(dict.fromkeys(v for v in read if v in graph.constants))
+        for number, name in enumerate(self.constants):
             self.register_buffer(f"constant{number}", constant(graph, name), persistent=False)
-
-    def _constants(self) -> tuple[str, ...]:
-        """Return what nodes on the CPU read of the graph's constants."""
-        graph = self.network.graph
-        read = (v for s in list_steps(graph) if s.on_host for v in s.inputs)
-        return tuple(dict.fromkeys(v for v in read if v in graph.constants))
 
     def forward(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the real values of ``results``, n samples joined along axis 0."""
         network, graph = self.network, self.network.graph
         levels: dict[str, Tensor] = {}
         real = dict(feeds)
-        held = {name: self.get_buffer(f"constant{i}") for i, name in enumerate(self._constants())}
+        held = {name: self.get_buffer(f"constant{i}") for i, name in enumerate(self.constants)}
         count = len(next(iter(feeds.values()))) // graph.shape(self.sources[0])[0]
 
         def apart(name: str) -> Tensor | None:
@@ -57,7 +54,7 @@ class WholeNetwork(nn.Module):
             return real[name]
 
         index = 0
-        for step in list_steps(graph):
+        for step in self.steps:
             if step.on_host:
                 node: Node = step.nodes[0]
                 found = run_on_host(node, graph, [apart(v) for v in node.inputs])
