@@ -84,7 +84,8 @@ def test_the_contracted_graph_has_no_cycle(graph: Graph) -> None:
         for v in n.inputs
         if v in makers
     }
-    contracted = nx.DiGraph([(a, b) for a, b in edges if a != b])
+    contracted: nx.DiGraph[int] = nx.DiGraph()
+    contracted.add_edges_from((a, b) for a, b in edges if a != b)
     assert nx.is_directed_acyclic_graph(contracted)
 
 

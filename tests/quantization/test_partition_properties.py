@@ -95,7 +95,9 @@ def _contracted(graph: Graph) -> nx.DiGraph[int]:
         for v in n.inputs
         if v in makers
     }
-    return nx.DiGraph([(a, b) for a, b in edges if a != b])
+    contracted: nx.DiGraph[int] = nx.DiGraph()
+    contracted.add_edges_from((a, b) for a, b in edges if a != b)
+    return contracted
 
 
 def _outputs(graph: Graph, order: list[str]) -> dict[str, int]:
