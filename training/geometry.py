@@ -58,10 +58,12 @@ class Geometry:
         if not self.rank:
             return functional.linear(x, weights)
         if not self.transposed:
+            outside, pads = self._padding()
             return _CONVOLVE[self.rank](
-                padded(x, self.pads),
+                padded(x, outside),
                 weights,
                 stride=self.stride,
+                padding=pads,
                 dilation=self.dilation,
                 groups=self.groups,
             )
@@ -74,15 +76,16 @@ class Geometry:
         """Return the gradient of the input (operand 0) or of the weights (1), by torch."""
         if not self.rank:
             return grad @ weights if operand == 0 else _flat(grad).T @ _flat(x)
-        pads, still = self.pads, (0,) * self.rank
-        x, grad = (x, padded(grad, pads)) if self.transposed else (padded(x, pads), grad)
+        still = (0,) * self.rank
+        outside, pads = (self.pads, still) if self.transposed else self._padding()
+        x, grad = (x, padded(grad, outside)) if self.transposed else (padded(x, outside), grad)
         found = torch.ops.aten.convolution_backward(
             grad,
             x,
             weights,
             None,
             self.stride,
-            still,
+            pads,
             self.dilation,
             self.transposed,
             still,
@@ -90,7 +93,7 @@ class Geometry:
             (operand == 0, operand == 1, False),
         )[operand]
         whole = self.transposed or operand == 1
-        return cast("Tensor", found if whole else padded(found, tuple(-p for p in pads)))
+        return cast("Tensor", found if whole else padded(found, tuple(-p for p in outside)))
 
     def sums(self, x: Tensor, weights: Tensor, matmul: MatrixProduct) -> Tensor:
         """Return the sums by matrix products."""
@@ -133,6 +136,12 @@ class Geometry:
             )
             found.append(rows.T.reshape(held.shape[1], -1, *self.kernel))
         return torch.cat(found)
+
+    def _padding(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return pads to add before a convolution, and those that it adds by itself: even ones."""
+        begins, ends = self._ends()
+        even = begins == ends and min(begins) >= 0
+        return ((), begins) if even else (self.pads, (0,) * self.rank)
 
     def _ends(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return self.pads[: self.rank], self.pads[self.rank :]

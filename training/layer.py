@@ -19,6 +19,7 @@ from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.training.arithmetic import Arithmetic
 from lowbitc.training.gradients import GradientFormat
 from lowbitc.training.operators import geometry_of, sum_levels
+from lowbitc.training.output_stage import Stage
 from lowbitc.training.products import multiply
 from lowbitc.training.quantizers import WeightQuantizer
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lowbitc.compiler.elements import Float32, Float64
     from lowbitc.compiler.ir.graph import Graph
     from lowbitc.compiler.ir.node import Node
+    from lowbitc.compiler.ir.types import Clip
     from lowbitc.passes.chains import Chain
     from lowbitc.training.geometry import Geometry
     from lowbitc.training.quantizers import WeightMethod
@@ -45,8 +47,8 @@ class Layer(nn.Module):
     bias_steps: nn.Parameter
     bias_first: Tensor
     bias_unit: Tensor
-    low: Tensor
-    high: Tensor
+    low: Tensor | None
+    high: Tensor | None
     gain: Tensor
     offset: Tensor
     geometry: Geometry
@@ -77,16 +79,31 @@ class Layer(nn.Module):
             self.bias_steps = nn.Parameter(torch.zeros(self.channels))
             self.geometry = geometry_of(compute)
             self.gradients = GradientFormat(Arithmetic.FLOAT)
-        low, high = clip_bounds(graph, None if chain.table else chain.activation, self.channels)
-        self.register_buffer("low", torch.as_tensor(low))
-        self.register_buffer("high", torch.as_tensor(high))
+        self._keep_ends(middle)
         if chain.shift is not None:
             for name, value in zip(("gain", "offset"), chain.shift.inputs[1:], strict=True):
                 constant = np.asarray(graph.constants[value], np.float64).reshape(-1)
                 self.register_buffer(name, torch.as_tensor(constant))
 
-    def real(self, levels: Tensor, scale: Tensor, *, moved: Tensor | None = None) -> Tensor:
-        """Return what the layer puts out before it is rounded, of levels and their scale.
+    def _keep_ends(self, clip: Clip | None) -> None:
+        """Keep the ends of the activation, where it bounds something that the levels do not."""
+        chain = self.chain
+        activation = None if chain.table else chain.activation
+        low, high = clip_bounds(self.graph, activation, self.channels)
+        unsigned = clip is not None and clip.element.minimum >= clip.zero
+        redundant = unsigned and chain.shift is None and not low.any()
+        bounds = not redundant and not np.isneginf(low).all()
+        self.register_buffer("low", torch.as_tensor(low) if bounds else None)
+        self.register_buffer("high", None if np.isposinf(high).all() else torch.as_tensor(high))
+
+    def real(self, levels: Tensor, scale: Tensor) -> Tensor:
+        """Return what a layer whose sums leave the chip puts out, of levels and their scale."""
+        stage = self.stage(levels, scale)
+        ((sums, unit),) = stage.terms
+        return sums * unit + stage.bias
+
+    def stage(self, levels: Tensor, scale: Tensor, *, moved: Tensor | None = None) -> Stage:
+        """Return what the layer's output stage rounds, of levels and their scale.
 
         ``moved`` is added behind the clip: where a table's index has its zero.
         """
@@ -101,11 +118,11 @@ class Layer(nn.Module):
             unit = scale / _window_size(self.graph, compute)
             bias = torch.zeros_like(unit)
             empty = torch.zeros_like(unit, dtype=torch.bool)
-        low, high = self.low.to(sums.dtype), self.high.to(sums.dtype)
+        ends = [None if e is None else e.to(sums.dtype) for e in (self.low, self.high)]
         if self.chain.shift is not None:
             gain, offset = self.gain.to(sums.dtype), self.offset.to(sums.dtype)
             unit, bias = unit * gain, bias * gain + offset
-            low, high = low * gain + offset, high * gain + offset
+            ends = [None if e is None else e * gain + offset for e in ends]
         if moved is not None:
             bias = bias + moved
         size = bias.detach().abs()
@@ -115,10 +132,8 @@ class Layer(nn.Module):
             # Requantizers and sums that leave hold the bias in whole units of the sum.
             whole = bias / unit
             bias = bias + ((torch.round(whole) - whole) * unit).detach()
-        y = sums * self.along(unit, sums) + self.along(bias, sums)
-        if self.sums_leave:
-            return y
-        return torch.minimum(torch.maximum(y, self.along(low, y)), self.along(high, y))
+        low, high = (None if e is None else self.along(e, sums) for e in ends)
+        return Stage(((sums, self.along(unit, sums)),), self.along(bias, sums), low, high)
 
     def bias(self) -> Tensor:
         """Return the bias of each channel."""

@@ -6,6 +6,7 @@ the chip's but where a sum lies within rounding of a step (see ``write_back.sett
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from lowbitc.training.arithmetic import Arithmetic, choose_formats, round_update
 from lowbitc.training.gradients import GradientFormat
 from lowbitc.training.layer import Layer
 from lowbitc.training.operators import activation_function, move_levels
+from lowbitc.training.output_stage import Stage
 from lowbitc.training.quantizers import ActivationQuantizer
 
 if TYPE_CHECKING:
@@ -151,13 +153,17 @@ class QuantizedNetwork(nn.Module):
         layer = self.layer_at[index]
         source = node.inputs[0]
         scale = self.quantizer(source).scale()
+        if layer.sums_leave:
+            return layer.real(levels[source], scale)
         if chain.table is None:
-            y = layer.real(levels[source], scale)
-            return y if layer.sums_leave else self.quantizer(chain.output).levels(y)
+            out = self.quantizer(chain.output)
+            return out.round_stage(layer.stage(levels[source], scale).over(out.scale()))
         middle = self.quantizer(node.outputs[0])
         moved = middle.zero * middle.scale()
-        y = layer.real(levels[source], scale, moved=moved) - moved
-        index_value = (middle.levels(y) - middle.zero) * middle.scale()
+        stage = layer.stage(levels[source], scale, moved=moved)
+        stage = dataclasses.replace(stage, bias=stage.bias - moved)
+        entries = middle.round_stage(stage.over(middle.scale()))
+        index_value = (entries - middle.zero) * middle.scale()
         return self.quantizer(chain.output).levels(activation_function(chain.table)(index_value))
 
     def add(self, node: Node, chain: Chain, levels: Mapping[str, Tensor]) -> Tensor:
@@ -168,11 +174,11 @@ class QuantizedNetwork(nn.Module):
         out = self.quantizer(chain.output)
         ratios = [self.quantizer(v).scale() / out.scale() for v in node.inputs]
         *multipliers, shift = choose_add(*(float(r.detach()) for r in ratios))
-        y = torch.zeros_like(levels[node.inputs[0]])
-        for value, ratio, multiplier in zip(node.inputs, ratios, multipliers, strict=True):
-            rounded = ratio + (multiplier / 2**shift - ratio).detach()
-            y = y + levels[value] * rounded
-        return out.levels(y * out.scale())
+        terms = tuple(
+            (levels[value], ratio + (multiplier / 2**shift - ratio).detach())
+            for value, ratio, multiplier in zip(node.inputs, ratios, multipliers, strict=True)
+        )
+        return out.round_stage(Stage(terms, torch.zeros_like(ratios[0])))
 
     def run_other(self, node: Node, levels: Mapping[str, Tensor]) -> Tensor:
         """Return the levels of a node that is no layer."""

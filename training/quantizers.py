@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from lowbitc.compiler.statistics.sawb import SAWB_UP_TO_BITS
 from lowbitc.compiler.statistics.sawb_table import COEFFICIENTS
+from lowbitc.training.output_stage import round_stage
 from lowbitc.training.straight_through import ClipGradient, round_activations, round_weights
 
 if TYPE_CHECKING:
     from lowbitc.compiler.elements import Float64, LevelType
     from lowbitc.compiler.ir.types import Clip
+    from lowbitc.training.output_stage import Stage
 
 _LEAST_FACTOR = 1e-3
 """A scale stays positive: a clip that learned its way to 0 would never come back."""
@@ -71,6 +73,13 @@ class ActivationQuantizer(nn.Module):
             x, scale = x.float(), scale.float()
         levels = round_activations(x, scale, (low, high), self.gradient, half_even=half_even)
         return levels.to(self.factor.dtype) + self.zero
+
+    def round_stage(self, stage: Stage) -> Tensor:
+        """Return the levels, as floats, of what an output stage adds in units of a level."""
+        bounds = (self.element.minimum - self.zero, self.element.maximum - self.zero)
+        plain = self.gradient is ClipGradient.PACT_PLUS
+        levels = round_stage(stage, bounds, None if plain else self.scale())
+        return levels + self.zero if self.zero else levels
 
     def penalty(self) -> Tensor:
         """Return (α / α₀)²: PACT's L2 decay of the clip, in units of its first value."""
