@@ -1,7 +1,9 @@
 /* A process-wide thread pool for short parallel loops.
  *
- * Threads are made once, spin briefly between loops and then sleep. A loop's tasks are claimed one by
- * one; the caller works too and waits only for claimed tasks, never for a sleeping thread.
+ * Threads are made once, spin briefly between loops and then sleep. Every thread has an equal share of a
+ * loop's tasks, claimed one by one, and then helps with the others': loops over the same images find a
+ * thread at the pixels that it wrote before. The caller works too and waits only for claimed tasks, never
+ * for a sleeping thread.
  *
  * A thread that wakes up may find itself on the processor of the one that woke it: schedulers in virtual
  * machines take an idle processor for one that is not there. Until they notice, two threads are slower
@@ -19,14 +21,20 @@ enum { MAX_THREADS = 64, TASK_BITS = 20, MAX_TASKS = (1 << TASK_BITS) - 1, SPINS
 
 typedef void Task(void *context, int task, int thread);
 
+/* What is left of a thread's share of a loop; a cache line of its own. */
+typedef struct {
+    _Alignas(64) _Atomic uint64_t ticket; /* loop number | end of the share | next task */
+} Share;
+
 static struct {
+    Share share[MAX_THREADS];
     pthread_mutex_t owner, sleep;
     pthread_cond_t wake;
     int threads;                /* helpers that exist, besides the caller */
     atomic_int wanted;          /* helpers that may work on the current loop */
     atomic_int sleepers;
     atomic_int processor[MAX_THREADS]; /* on which each thread was seen last, + 1; the caller is 0 */
-    _Atomic uint64_t ticket;    /* loop number | number of tasks | next task */
+    uint64_t loop;              /* loops so far */
     atomic_int finished;
     Task *_Atomic function;
     void *_Atomic context;
@@ -67,27 +75,38 @@ static void pool_note_processor(int thread) { (void)thread; }
 static void pool_step_aside(int thread) { (void)thread; }
 #endif
 
-/* Claim and run tasks until none is left. The claim succeeds only if the ticket is unchanged, so
- * function and context, written before the ticket, belong to it. */
-static int pool_work(int thread) {
+/* Claim and run tasks of one share until none is left. The claim succeeds only if the ticket is unchanged,
+ * so function and context, written before the ticket, belong to it. */
+static int pool_work_on(Share *share, int thread) {
     int did = 0;
-    uint64_t t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+    uint64_t t = atomic_load_explicit(&share->ticket, memory_order_acquire);
     while (ticket_left(t) && thread <= atomic_load_explicit(&pool.wanted, memory_order_relaxed)) {
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &t, t + 1, memory_order_acq_rel,
+        if (!atomic_compare_exchange_weak_explicit(&share->ticket, &t, t + 1, memory_order_acq_rel,
                                                    memory_order_acquire))
             continue;
         Task *function = atomic_load_explicit(&pool.function, memory_order_relaxed);
         function(atomic_load_explicit(&pool.context, memory_order_relaxed), (int)(t & MAX_TASKS), thread);
         atomic_fetch_add_explicit(&pool.finished, 1, memory_order_release);
         did = 1;
-        t = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+        t = atomic_load_explicit(&share->ticket, memory_order_acquire);
     }
     return did;
 }
 
+/* Work on this thread's share, then on those behind it. */
+static int pool_work(int thread) {
+    int did = 0;
+    const int shares = atomic_load_explicit(&pool.wanted, memory_order_relaxed) + 1;
+    for (int i = 0; i < shares; i++) did |= pool_work_on(&pool.share[(thread + i) % shares], thread);
+    return did;
+}
+
 static int pool_has_work(int thread) {
-    return thread <= atomic_load_explicit(&pool.wanted, memory_order_relaxed) &&
-           ticket_left(atomic_load_explicit(&pool.ticket, memory_order_acquire));
+    const int wanted = atomic_load_explicit(&pool.wanted, memory_order_relaxed);
+    int left = 0;
+    for (int i = 0; i <= wanted && !left; i++)
+        left = ticket_left(atomic_load_explicit(&pool.share[i].ticket, memory_order_acquire));
+    return thread <= wanted && left;
 }
 
 static void *pool_thread(void *argument) {
@@ -140,8 +159,13 @@ static void pool_for(Task *function, void *context, int tasks, int threads) {
     atomic_store_explicit(&pool.function, function, memory_order_relaxed);
     atomic_store_explicit(&pool.context, context, memory_order_relaxed);
     atomic_store_explicit(&pool.finished, 0, memory_order_relaxed);
-    const uint64_t loop = (atomic_load(&pool.ticket) >> (2 * TASK_BITS)) + 1;
-    atomic_store(&pool.ticket, loop << (2 * TASK_BITS) | (uint64_t)tasks << TASK_BITS);
+    pool.loop++;
+    const int shares = atomic_load_explicit(&pool.wanted, memory_order_relaxed) + 1;
+    for (int i = 0; i < shares; i++) {
+        const uint64_t start = (uint64_t)tasks * (uint64_t)i / (uint64_t)shares;
+        const uint64_t end = (uint64_t)tasks * (uint64_t)(i + 1) / (uint64_t)shares;
+        atomic_store(&pool.share[i].ticket, pool.loop << (2 * TASK_BITS) | end << TASK_BITS | start);
+    }
     if (atomic_load(&pool.sleepers) > 0) {
         pool_note_processor(0);
         pthread_mutex_lock(&pool.sleep);
@@ -164,7 +188,7 @@ static void pool_after_fork(void) {
     pool.threads = 0;
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.wanted, 0);
-    atomic_store(&pool.ticket, 0);
+    for (int i = 0; i < MAX_THREADS; i++) atomic_store(&pool.share[i].ticket, 0);
 }
 
 #endif
