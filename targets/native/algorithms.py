@@ -23,6 +23,9 @@ _TILE_BYTES_PER_CYCLE = 6  # weights streamed from the last cache level
 _MIN_WINOGRAD_CHANNELS = 16
 _WINOGRAD_GAIN = 0.85  # its transforms eat the rest where a stride leaves little to gain
 _MIN_WINOGRAD_SIZE = 4
+_TILE = 16  # output channels of a panel
+_STRASSEN_DEPTH = 64  # with fewer products, setting out takes what is saved
+_STRASSEN_ROWS = 256  # with fewer, its additional weights cost more to read than they save
 _MIN_CHUNK = 4  # below this many quads, widening int16 sums costs more than they save
 
 
@@ -35,6 +38,7 @@ class Algorithm(enum.IntEnum):
     WINOGRAD2 = 3
     WINOGRAD4 = 4
     WINOGRAD_STRIDED = 5
+    STRASSEN = 6
 
 
 _WINOGRAD = {
@@ -46,7 +50,10 @@ _WINOGRAD = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An algorithm, its parameters, and why it is exact."""
+    """An algorithm, its parameters, and why it is exact.
+
+    ``chunk`` is a number of quads (see ``safe_chunk``), or the rows from which Strassen's pays.
+    """
 
     algorithm: Algorithm
     reason: str
@@ -114,7 +121,7 @@ def choose_algorithm(
     if chunk > 0:
         reason = f"int16 sums of {chunk} quads cannot overflow for these weights"
         return Choice(Algorithm.GEMM8, reason, chunk=chunk)
-    return winograd or Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
+    return winograd or _wide(shape, batch)
 
 
 def safe_chunk(weights: Int8, lo: int, hi: int) -> int:
@@ -177,6 +184,29 @@ def _winograd(shape: LayerShape, largest: int, batch: int) -> Choice | None:
     return Choice(
         algorithm,
         f"Winograd F({m}x{m}, 3x3{strided}) modulo 2^32: {headroom} x {largest} stays below 2^31",
+    )
+
+
+def _wide(shape: LayerShape, batch: int) -> Choice:
+    """Return the 16-bit products, by Strassen's algorithm where there is enough to halve.
+
+    The sums of up to four levels, and of up to four weights, that it multiplies fit int16.
+    """
+    kernel = shape.window.kernel
+    depth = shape.channels // shape.groups * kernel[0] * kernel[1]
+    pays = (
+        shape.groups == 1
+        and depth % 4 == 0
+        and depth >= _STRASSEN_DEPTH
+        and shape.outputs >= 2 * _TILE
+        and batch * shape.height * shape.width >= _STRASSEN_ROWS
+    )
+    if not pays:
+        return Choice(Algorithm.GEMM16, "int16 pairs, int32 sums")
+    return Choice(
+        Algorithm.STRASSEN,
+        "Strassen's 7 products of int16 pairs for 8, sums modulo 2^32",
+        chunk=_STRASSEN_ROWS,
     )
 
 

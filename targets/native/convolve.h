@@ -12,9 +12,19 @@ static inline int wino_size(const Op *op) { return op->algo == ALGO_WINO4 ? 4 : 
 static inline int wino_side(const Op *op) { return (wino_size(op) - 1) * op->win.sh + 3; }
 static inline int wino_positions(const Op *op) { return wino_side(op) * wino_side(op); }
 
+/* Whether a layer is a matrix product, and whether one of int16. */
+static inline int is_wide(const Op *op) { return op->algo == ALGO_GEMM16 || op->algo == ALGO_STRASSEN; }
+static inline int is_product(const Op *op) { return op->algo == ALGO_GEMM8 || is_wide(op); }
+
+/* Whether this run has enough rows for Strassen's algorithm; its weights are also those of plain products. */
+static inline int is_mixed(const Job *j) {
+    const Value *out = value_of(j, j->op->out);
+    return j->op->algo == ALGO_STRASSEN && j->batch * out->h * out->w >= j->op->chunk;
+}
+
 /* Row stride of a packed block, in elements; the odd padding keeps rows off one cache set. */
 static inline ptrdiff_t packed_stride(const Op *op) {
-    return op->algo == ALGO_GEMM16 ? round_up(op->depth, 16) + 16 : round_up(op->depth, 32) + 32;
+    return is_wide(op) ? round_up(op->depth, 16) + 16 : round_up(op->depth, 32) + 32;
 }
 
 /* Replace rows of n levels by their entries in a table, if there is one. */
@@ -56,7 +66,7 @@ static void finish_tile(const Job *j, Panel p, int panel, const int32_t *acc, in
 
 /* Units [first, last) of a job's block i of `blocks`: whole tiles of `step` units, shared out evenly. */
 static inline int block_start(const Job *j, int units, int i) {
-    const int step = j->plan->path->mr;
+    const int step = j->step;
     return imin(units, part_start((units + step - 1) / step, j->blocks, i) * step);
 }
 
@@ -64,7 +74,7 @@ static inline int block_start(const Job *j, int units, int i) {
  * that all threads end together. In units of a tile times a panel: a block reads a panel's weights once, which costs
  * about as much as a tile; packing a tile costs a quarter; and of a task that is being waited for, 5 % are idle. */
 static void balance(Job *j, int units, int limit, int parts) {
-    const int step = j->plan->path->mr, tiles = (units + step - 1) / step, least = (tiles + limit / step - 1) / (limit / step);
+    const int step = j->step, tiles = (units + step - 1) / step, least = (tiles + limit / step - 1) / (limit / step);
     const int most = imin(tiles, imax(least, 4 * j->threads) + j->threads);
     double lowest = 0;
     j->blocks = least;
@@ -88,13 +98,13 @@ static void balance(Job *j, int units, int limit, int parts) {
 static inline void pack_rows(const Job *j, void *to, ptrdiff_t at, ptrdiff_t ldo, const uint8_t *in, ptrdiff_t ldi,
                              int rows, int n, int is_signed) {
     const Path *k = j->plan->path;
-    if (j->op->algo == ALGO_GEMM16) k->widen((int16_t *)to + at, ldo, in, ldi, rows, n, is_signed);
+    if (is_wide(j->op)) k->widen((int16_t *)to + at, ldo, in, ldi, rows, n, is_signed);
     else k->flip((uint8_t *)to + at, ldo, in, ldi, rows, n, is_signed ? 0x80 : 0);
 }
 
 static inline void pack_zeros(const Job *j, void *row, ptrdiff_t at, int n, int is_signed) {
     if (n == 0) return;
-    if (j->op->algo == ALGO_GEMM16) memset((int16_t *)row + at, 0, (size_t)n * sizeof(int16_t));
+    if (is_wide(j->op)) memset((int16_t *)row + at, 0, (size_t)n * sizeof(int16_t));
     else memset((uint8_t *)row + at, is_signed ? 0x80 : 0, (size_t)n);
 }
 
@@ -121,7 +131,7 @@ static void pack_block(const Job *j, uint8_t *block, int group, int first, int l
     const Window *win = &op->win;
     const int channels = in->c / op->groups, skip = group * channels, run = win->kw * channels;
     const ptrdiff_t stride = packed_stride(op), line = (ptrdiff_t)in->w * in->c;
-    const ptrdiff_t bytes = stride * (op->algo == ALGO_GEMM16 ? 2 : 1);
+    const ptrdiff_t bytes = stride * (is_wide(op) ? 2 : 1);
     const int whole = win->kw == 1 || (op->groups == 1 && win->dw == 1); /* a kernel row is one run of bytes */
     const int high = (win->kh - 1) * win->dh, wide = (win->kw - 1) * win->dw;
     if (win->kh * win->kw == 1 && win->sh == 1 && win->sw == 1 && out->h == in->h && out->w == in->w &&
@@ -155,57 +165,97 @@ static int reads_in_place(const Plan *plan, const Op *op) {
            plan->values[op->out].w == in->w;
 }
 
-static void gemm_task(void *context, int task, int thread) {
-    const Job *j = context;
+/* Rows of a block: at most BLOCK_BYTES packed, a multiple of the tile's rows. */
+static int gemm_block_limit(const Plan *plan, const Op *op) {
+    const ptrdiff_t bytes = packed_stride(op) * (is_wide(op) ? 2 : 1);
+    const int rows = (int)(BLOCK_BYTES / bytes), step = plan->path->mr * (op->algo == ALGO_STRASSEN ? 2 : 1);
+    return imax(1, imin(96, rows) / step) * step;
+}
+
+/* What a task of matrix products works on: packed rows, or the input's own, and their places in the output. */
+typedef struct {
+    const uint8_t *rows;
+    ptrdiff_t stride;           /* elements */
+    int first, last;
+    int32_t *acc;
+} Block;
+
+/* Levels of one panel for rows [from, last) of a block. */
+static void gemm_panel(const Job *j, const Block *b, int q, int from) {
     const Op *op = j->op;
     const Path *k = j->plan->path;
     const Value *out = value_of(j, op->out);
+    const Panel p = panel_of(op, q, out->c);
+    const void *w = (const char *)op->weights + q * op->panel_bytes;
+    const int32_t *init = op->init + q * TILE_N;
+    const int wide = is_wide(op), pairs = (op->depth + 1) / 2, quads = (op->depth + 3) / 4, form = op->panel_form[q];
+    const int fused = !op->stage.raw && p.n == TILE_N && form <= FORM_CHECKED && (wide || quads <= op->chunk);
+    for (int r = from, n; r < b->last; r += n) {
+        const void *a = b->rows + (r - b->first) * b->stride * (wide ? 2 : 1);
+        if (fused) {
+            uint8_t *to = panel_out(j, p, r);
+            n = wide ? k->levels16(&op->stage, form, p.channel, to, out->c, a, b->stride, w, pairs, b->last - r)
+                     : k->levels8(&op->stage, form, p.channel, to, out->c, a, b->stride, w, init, quads, b->last - r);
+            if (n > 0) {
+                look_up(j, op->stage.table, to, out->c, n, TILE_N);
+                continue;
+            }
+        }
+        n = imin(k->mr, b->last - r);
+        if (wide) k->gemm16(b->acc, a, b->stride, w, pairs, n, p.nr);
+        else k->gemm8(b->acc, a, b->stride, w, init, quads, op->chunk, n, p.nr);
+        finish_tile(j, p, q, b->acc, n, r);
+    }
+}
+
+/* Levels of panels q and q + 1 by Strassen's algorithm, as far as their rows are whole tiles; returns the first row
+ * that is left to plain products. */
+static int gemm_mixed(const Job *j, const Block *b, const uint8_t *mixed, int q) {
+    const Op *op = j->op;
+    const Panel p = panel_of(op, q, value_of(j, op->out)->c);
+    const ptrdiff_t ldo = value_of(j, op->out)->c, panel = q * op->panel_bytes;
+    const int form = imax(op->panel_form[q], op->panel_form[q + 1]);
+    if (op->stage.raw || form > FORM_CHECKED || panel_of(op, q + 1, (int)ldo).n < TILE_N) return b->first;
+    uint8_t *to = panel_out(j, p, b->first);
+    const int n = j->plan->path->strassen(&op->stage, form, p.channel, to, ldo, (const void *)b->rows, (const void *)mixed,
+                                          b->stride, (const void *)((const char *)op->weights + panel),
+                                          (const void *)((const char *)op->mixed + panel), op->depth, b->last - b->first);
+    look_up(j, op->stage.table, to, ldo, n, 2 * TILE_N);
+    return b->first + n;
+}
+
+static void gemm_task(void *context, int task, int thread) {
+    const Job *j = context;
+    const Op *op = j->op;
+    const Value *out = value_of(j, op->out);
     const int rows = j->batch * out->h * out->w, panels = op->groups * op->panels;
     const int first = block_start(j, rows, task / j->split), last = block_start(j, rows, task / j->split + 1);
-    const int begin = part_start(panels, j->split, task % j->split), end = part_start(panels, j->split, task % j->split + 1);
-    const int in_place = reads_in_place(j->plan, op), wide = op->algo == ALGO_GEMM16;
-    const int pairs = (op->depth + 1) / 2, quads = (op->depth + 3) / 4;
+    const int in_place = reads_in_place(j->plan, op), is_strassen = is_mixed(j), together = is_strassen ? 2 : 1;
+    const int parts = (panels + together - 1) / together, part = task % j->split;
+    const int begin = part_start(parts, j->split, part) * together;
+    const int end = imin(part_start(parts, j->split, part + 1) * together, panels);
     const ptrdiff_t stride = in_place ? value_of(j, op->in)->c : packed_stride(op);
     int32_t *acc = (int32_t *)(void *)thread_scratch(j, thread);
     uint8_t *packed = thread_scratch(j, thread) + (MAX_ROWS + 2) * TILE_N * sizeof *acc;
-    const uint8_t *block = in_place ? value_data(j, op->in) + first * stride : packed;
+    uint8_t *mixed = packed + gemm_block_limit(j->plan, op) * stride * 2;
+    const Block b = {in_place ? value_data(j, op->in) + first * stride : packed, stride, first, last, acc};
     int group = -1;
     for (int q = begin; q < end; q++) {
-        const Panel p = panel_of(op, q, out->c);
-        const void *w = (const char *)op->weights + q * op->panel_bytes;
-        const int32_t *init = op->init + q * TILE_N;
-        if (p.group != group && !in_place) pack_block(j, packed, p.group, first, last);
-        group = p.group;
-        const int form = op->panel_form[q];
-        const int fused = !op->stage.raw && p.n == TILE_N && form <= FORM_CHECKED && (wide || quads <= op->chunk);
-        for (int r = first, n; r < last; r += n) {
-            const void *a = block + (r - first) * stride * (wide ? 2 : 1);
-            if (fused) {
-                uint8_t *to = panel_out(j, p, r);
-                n = wide ? k->levels16(&op->stage, form, p.channel, to, out->c, a, stride, w, pairs, last - r)
-                         : k->levels8(&op->stage, form, p.channel, to, out->c, a, stride, w, init, quads, last - r);
-                if (n > 0) {
-                    look_up(j, op->stage.table, to, out->c, n, TILE_N);
-                    continue;
-                }
-            }
-            n = imin(k->mr, last - r);
-            if (wide) k->gemm16(acc, a, stride, w, pairs, n, p.nr);
-            else k->gemm8(acc, a, stride, w, init, quads, op->chunk, n, p.nr);
-            finish_tile(j, p, q, acc, n, r);
+        if (q / op->panels != group && !in_place) pack_block(j, packed, q / op->panels, first, last);
+        if (q == begin && is_strassen) j->plan->path->mix((void *)mixed, (void *)packed, stride, op->depth, last - first);
+        group = q / op->panels;
+        if (is_strassen && q + 1 < end) {
+            const int from = gemm_mixed(j, &b, mixed, q);
+            gemm_panel(j, &b, q, from);
+            gemm_panel(j, &b, ++q, from);
+        } else {
+            gemm_panel(j, &b, q, first);
         }
     }
     /* All panels at once, so that the other operand is read in the order in which it lies. */
     const Panel start = panel_of(op, begin, out->c), stop = panel_of(op, end - 1, out->c);
     add_other(j, panel_out(j, start, first), out->c, panel_other(j, start, first), out->c, last - first,
               stop.channel + stop.n - start.channel);
-}
-
-/* Rows of a block: at most BLOCK_BYTES packed, a multiple of the tile's rows. */
-static int gemm_block_limit(const Plan *plan, const Op *op) {
-    const ptrdiff_t bytes = packed_stride(op) * (op->algo == ALGO_GEMM16 ? 2 : 1);
-    const int rows = (int)(BLOCK_BYTES / bytes);
-    return imax(1, imin(96, rows) / plan->path->mr) * plan->path->mr;
 }
 
 /* --- Winograd ----------------------------------------------------------------------------- */

@@ -50,6 +50,7 @@ static ptrdiff_t op_scratch(const Plan *plan, const Op *op) {
     if (op->kind != OP_CONV) return 0;
     switch (op->algo) {
     case ALGO_GEMM16: return tile + gemm_block_limit(plan, op) * packed_stride(op) * 2;
+    case ALGO_STRASSEN: return tile + gemm_block_limit(plan, op) * packed_stride(op) * 4;
     case ALGO_GEMM8: return tile + gemm_block_limit(plan, op) * packed_stride(op);
     case ALGO_DEPTHWISE: {
         const ptrdiff_t lines = (depthwise_block_limit(plan, op) - 1) * op->win.sh + (op->win.kh - 1) * op->win.dh + 1;
@@ -86,9 +87,11 @@ static void run_op(Job *j) {
             const int blocks = j->batch * ((out->h + j->block - 1) / j->block);
             j->split = blocks >= 4 * j->threads ? 1 : imin(op->panels, (4 * j->threads + blocks - 1) / blocks);
             j->tasks = blocks * j->split;
-        } else if (op->algo == ALGO_GEMM16 || op->algo == ALGO_GEMM8) {
+        } else if (is_product(op)) {
+            const int panels = op->groups * op->panels;
             task = gemm_task;
-            balance(j, j->batch * out->h * out->w, gemm_block_limit(j->plan, op), op->groups * op->panels);
+            if (is_mixed(j)) j->step *= 2;
+            balance(j, j->batch * out->h * out->w, gemm_block_limit(j->plan, op), is_mixed(j) ? (panels + 1) / 2 : panels);
         } else {
             const int m = wino_size(op), tiles = j->batch * ((out->h + m - 1) / m) * ((out->w + m - 1) / m);
             task = wino_task;
@@ -129,7 +132,7 @@ static int run_chunk(Plan *plan, uint8_t *const *ports, int first, int batch, in
     if (reserve(plan, batch, threads) != 0) return -1;
     for (int i = 0; i < plan->n_ops; i++) {
         const Op *op = &plan->ops[i];
-        Job j = {.plan = plan, .op = op, .batch = batch, .threads = threads, .split = 1};
+        Job j = {.plan = plan, .op = op, .batch = batch, .threads = threads, .step = plan->path->mr, .split = 1};
         if (op->kind == OP_ENTER) j.source = ports[op->port] + first * plan->values[op->out].bytes * (op->is_float ? 4 : 1);
         if (op->kind == OP_LEAVE) j.target = ports[op->port] + first * plan->values[op->in].bytes;
         if (op->kind == OP_COUNT) j.target = ports[op->port];

@@ -18,6 +18,17 @@ static void pack_gemm16(int16_t *to, const int8_t *w, int depth, Panel p) {
         for (int k = 0; k < depth; k++) to[k / 2 * 2 * p.nr + 2 * n + k % 2] = w[(ptrdiff_t)(p.channel + n) * depth + k];
 }
 
+/* What Strassen's algorithm multiplies besides the weights of two panels, each half of whose rows are `share` numbers. */
+static void pack_mixed(int16_t *to, const int16_t *w, ptrdiff_t share) {
+    for (ptrdiff_t i = 0; i < share; i++) {
+        const int b11 = w[i], b21 = w[share + i], b12 = w[2 * share + i], b22 = w[3 * share + i];
+        to[i] = (int16_t)(b12 - b11);
+        to[share + i] = (int16_t)(b22 - b12 + b11);
+        to[2 * share + i] = (int16_t)(b22 - b12);
+        to[3 * share + i] = (int16_t)(b21 - b22 + b12 - b11);
+    }
+}
+
 static void pack_gemm8(int8_t *to, int32_t *init, const int8_t *w, int depth, Panel p, int is_signed) {
     for (int n = 0; n < p.n; n++) {
         int32_t sum = 0;
@@ -69,7 +80,7 @@ static void pack_wino(int16_t *to, ptrdiff_t apart, const int8_t *w, int channel
 
 static ptrdiff_t panel_size(const Op *op, int channels) {
     switch (op->algo) {
-    case ALGO_GEMM16: return (op->depth + 1) / 2 * (ptrdiff_t)64;
+    case ALGO_GEMM16: case ALGO_STRASSEN: return (op->depth + 1) / 2 * (ptrdiff_t)64;
     case ALGO_GEMM8: return (op->depth + 3) / 4 * (ptrdiff_t)64;
     case ALGO_DEPTHWISE: return op->taps.steps * (ptrdiff_t)(op->taps.narrow ? 32 : 64);
     default: return wino_positions(op) * (ptrdiff_t)((channels + 1) / 2) * 64;
@@ -85,17 +96,21 @@ static int pack_weights(const Plan *plan, Op *op, const int8_t *w) {
     op->weights = op_alloc(op, op->panel_bytes * round_up(panels, wino_together(in)));
     op->init = op_alloc(op, panels * TILE_N * (ptrdiff_t)sizeof(int32_t));
     op->groups = groups;
-    if (!op->weights || !op->init) return -1;
+    if (op->algo == ALGO_STRASSEN) op->mixed = op_alloc(op, op->panel_bytes * panels);
+    if (!op->weights || !op->init || (op->algo == ALGO_STRASSEN && !op->mixed)) return -1;
     for (int q = 0; q < panels; q++) {
         const Panel p = panel_of(op, q, out->c);
         void *to = (char *)op->weights + q * op->panel_bytes;
         switch (op->algo) {
-        case ALGO_GEMM16: pack_gemm16(to, w, op->depth, p); break;
+        case ALGO_GEMM16: case ALGO_STRASSEN: pack_gemm16(to, w, op->depth, p); break;
         case ALGO_GEMM8: pack_gemm8(to, op->init + q * TILE_N, w, op->depth, p, in->is_signed); break;
         case ALGO_DEPTHWISE: pack_depthwise(to, w, &op->win, p, op->taps.narrow); break;
         default: pack_wino(wino_weights(op, in, q), wino_together(in) * wino_share(in), w, channels, op, p);
         }
     }
+    const ptrdiff_t share = op->depth / 2 * (ptrdiff_t)TILE_N;
+    for (int q = 0; q + 1 < panels && op->algo == ALGO_STRASSEN; q += 2)
+        pack_mixed(op->mixed + 2 * q * share, (const int16_t *)op->weights + 2 * q * share, share);
     return 0;
 }
 

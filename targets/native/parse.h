@@ -144,6 +144,8 @@ static int parse_conv(const Plan *plan, Op *op, const int64_t *n, PyObject *arra
         if (!plan->path->wino_in[0] || op->groups != 1 || w->kh != 3 || w->kw != 3 || w->sh != stride ||
             w->sw != stride || w->dh != 1 || w->dw != 1)
             return fail("a Winograd layer");
+    } else if (op->algo == ALGO_STRASSEN) {
+        if (!plan->path->strassen || op->groups != 1 || op->depth % 4) return fail("a layer for Strassen's algorithm");
     } else if (op->algo != ALGO_GEMM16 && op->algo != ALGO_GEMM8) {
         return fail("an algorithm");
     }

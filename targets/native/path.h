@@ -66,11 +66,16 @@ typedef struct {
     void (*stage)(const Stage *s, int form, int channel, int n, const int32_t *acc, int rows, uint8_t *out,
                   ptrdiff_t ldo);
     /* gemm16 (or gemm8 of one chunk) and a float form in one go, for 16 channels and whole tiles of rows; returns
-     * the rows done: it stops before a tile that FORM_CHECKED rejects */
+     * the rows done */
     int (*levels16)(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a, ptrdiff_t lda,
                     const int16_t *w, int pairs, int rows);
     int (*levels8)(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const uint8_t *a, ptrdiff_t lda,
                    const int8_t *w, const int32_t *init, int quads, int rows);
+    /* The levels of two panels, 2 * TILE_N channels, by Strassen's algorithm, for whole tiles of 2 * mr rows; returns the
+     * rows done. `mixed` is what `mix` makes of rows `a`, and `mixed_w` what pack.h makes of weights `w`. */
+    int (*strassen)(const Stage *s, int form, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *a,
+                    const int16_t *mixed, ptrdiff_t lda, const int16_t *w, const int16_t *mixed_w, int depth, int rows);
+    void (*mix)(int16_t *mixed, const int16_t *a, ptrdiff_t lda, int depth, int rows);
     /* out[r][i] = add(out[r][i], other[r][i]), r < rows, i < n */
     void (*add)(const Add *op, uint8_t *out, ptrdiff_t ldo, const uint8_t *other, ptrdiff_t ldb, int rows, size_t n);
     /* Rows of int16 from rows of bytes, in order; up to 15 entries too many are read and written */

@@ -145,11 +145,33 @@ AVX2 static void avx2_stage(const Stage *s, int form, int channel, int n, const 
 
 /* --- products and output stage in registers ------------------------------------------------ */
 
-#define LEVELS(r) \
-    c##r##0 = stage_float(&f, form, 0, c##r##0, far); \
-    c##r##1 = stage_float(&f, form, 1, c##r##1, far);
-#define STORE_LEVELS(r, q) \
-    store_rows(out + r * ldo, ldo, pack_levels(c##r##0, c##r##1, c##q##0, c##q##1, lo, hi, is_signed), TILE_N, 1);
+AVX2 static __attribute__((noinline)) void tile_exact(const Stage *s, int channel, const int32_t *acc, uint8_t *out,
+                                                      ptrdiff_t ldo) {
+    avx2_stage(s, FORM_EXACT, channel, TILE_N, acc, 4, out, ldo);
+}
+
+/* Levels of 4 rows by 16 channels whose sums are in registers. */
+AVX2_INLINE void tile_levels(const Stage *s, const FloatStage *f, const int form, const int is_signed, int channel,
+                             const __m256i *c, uint8_t *out, ptrdiff_t ldo) {
+    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
+    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
+    __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    __m256i bytes[2];
+    for (int i = 0; i < 2; i++) {
+        __m256i x[4];
+        for (int k = 0; k < 4; k++) x[k] = stage_float(f, form, k % 2, c[4 * i + k], far);
+        bytes[i] = pack_levels(x[0], x[1], x[2], x[3], lo, hi, is_signed);
+    }
+    if (form == FORM_CHECKED && too_far(f, far)) {
+        int32_t acc[4 * TILE_N];
+        for (int i = 0; i < 8; i++) STORE(acc + 8 * i, c[i]);
+        tile_exact(s, channel, acc, out, ldo);
+        return;
+    }
+    for (int i = 0; i < 2; i++) store_rows(out + 2 * i * ldo, ldo, bytes[i], TILE_N, 1);
+}
+
+#define REGISTERS {c00, c01, c10, c11, c20, c21, c30, c31}
 #define UNPAIR(r) \
     c##r##0 = _mm256_add_epi32(_mm256_madd_epi16(c##r##0, ones), LOAD(init)); \
     c##r##1 = _mm256_add_epi32(_mm256_madd_epi16(c##r##1, ones), LOAD(init + 8));
@@ -157,17 +179,11 @@ AVX2 static void avx2_stage(const Stage *s, int form, int channel, int n, const 
 AVX2_INLINE int levels16_as(const Stage *s, const int form, int channel, uint8_t *out, ptrdiff_t ldo, const int16_t *block,
                             ptrdiff_t lda, const int16_t *weights, int pairs, int rows, const int is_signed) {
     const FloatStage f = load_float_stage(s, channel);
-    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
-    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
     int done = 0;
     for (; done + 4 <= rows; done += 4, block += 4 * lda, out += 4 * ldo) {
-        const int16_t *a = block, *w = weights;
-        SUMS16(a, lda, w, pairs)
-        __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-        ROWS_4(LEVELS)
-        if (form == FORM_CHECKED && too_far(&f, far)) break;
-        STORE_LEVELS(0, 1)
-        STORE_LEVELS(2, 3)
+        SUMS16(block, lda, weights, pairs)
+        const __m256i c[8] = REGISTERS;
+        tile_levels(s, &f, form, is_signed, channel, c, out, ldo);
     }
     return done;
 }
@@ -176,8 +192,6 @@ AVX2_INLINE int levels8_as(const Stage *s, const int form, int channel, uint8_t 
                            ptrdiff_t lda, const int8_t *weights, const int32_t *init, int quads, int rows,
                            const int is_signed) {
     const FloatStage f = load_float_stage(s, channel);
-    const __m256i lo = _mm256_broadcastsi128_si256(LOAD128(s->low + channel));
-    const __m256i hi = _mm256_broadcastsi128_si256(LOAD128(s->high + channel));
     const __m256i ones = _mm256_set1_epi16(1);
     int done = 0;
     for (; done + 4 <= rows; done += 4, block += 4 * lda, out += 4 * ldo) {
@@ -189,11 +203,8 @@ AVX2_INLINE int levels8_as(const Stage *s, const int form, int channel, uint8_t 
             ROWS_4(MAC8_2)
         }
         ROWS_4(UNPAIR)
-        __m256 far[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-        ROWS_4(LEVELS)
-        if (form == FORM_CHECKED && too_far(&f, far)) break;
-        STORE_LEVELS(0, 1)
-        STORE_LEVELS(2, 3)
+        const __m256i c[8] = REGISTERS;
+        tile_levels(s, &f, form, is_signed, channel, c, out, ldo);
     }
     return done;
 }
@@ -354,11 +365,12 @@ AVX2 static uint64_t avx2_nonzero(const uint8_t *in, size_t n) {
 }
 
 #include "path_avx2_spatial.h"
+#include "path_avx2_strassen.h"
 
 static const Path avx2_path = {
     .name = "avx2", .mr = 4, .fast = 1,
     .gemm16 = avx2_gemm16, .gemm8 = avx2_gemm8, .stage = avx2_stage, .add = avx2_add,
-    .levels16 = avx2_levels16, .levels8 = avx2_levels8, .widen = avx2_widen, .flip = avx2_flip,
+    .levels16 = avx2_levels16, .levels8 = avx2_levels8, .strassen = avx2_strassen, .mix = avx2_mix, .widen = avx2_widen, .flip = avx2_flip,
     .pair = avx2_pair, .depthwise = avx2_depthwise, .depthwise_levels = avx2_depthwise_levels,
     .maximum = avx2_maximum,
     .sum = avx2_sum, .quantize = avx2_quantize, .lookup = generic_lookup, .nonzero = avx2_nonzero, .wino_in = {avx2_wino_in2, avx2_wino_in4, avx2_wino_in_strided},

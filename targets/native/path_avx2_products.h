@@ -44,11 +44,10 @@
     "vmovdqu " w0 "(%[w]), %%ymm14\n\tvmovdqu " w1 "(%[w]), %%ymm15\n\tprefetcht0 " ahead "(%[w])\n\t" \
     MULTIPLY_ROW(x0, t0, k "(%[a])") ADD_PAIR(x1, t1, "2") MULTIPLY_ROW(x1, t1, k "(%[a], %[l])") ADD_PAIR(x2, t2, "3") \
     MULTIPLY_ROW(x2, t2, k "(%[a], %[l], 2)") ADD_PAIR(x0, t0, "0") MULTIPLY_ROW(x0, t0, k "(%[b], %[l])") ADD_PAIR(x1, t1, "1")
-#define SUMS16(a, lda, w, pairs) \
-    ROWS_4(ZERO2) \
+#define ADD_SUMS16(A, LDA, W, PAIRS) \
     { \
-        const int16_t *b_ = a + 2 * lda; \
-        long n_ = pairs / 3; \
+        const int16_t *a = (A), *b_ = a + 2 * (LDA), *w = (W); \
+        long n_ = (PAIRS) / 3; \
         __asm__ volatile( \
             "vpxor %%xmm10, %%xmm10, %%xmm10\n\tvpxor %%xmm11, %%xmm11, %%xmm11\n\t" \
             "vpxor %%xmm12, %%xmm12, %%xmm12\n\tvpxor %%xmm13, %%xmm13, %%xmm13\n\t" \
@@ -60,16 +59,20 @@
             ADD_PAIR("10", "11", "2") ADD_PAIR("12", "13", "3") \
             : [c00] "+x"(c00), [c01] "+x"(c01), [c10] "+x"(c10), [c11] "+x"(c11), [c20] "+x"(c20), [c21] "+x"(c21), \
               [c30] "+x"(c30), [c31] "+x"(c31), [a] "+r"(a), [b] "+r"(b_), [w] "+r"(w), [n] "+r"(n_) \
-            : [l] "r"(2 * lda) \
+            : [l] "r"(2 * (LDA)) \
             : "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory"); \
-    } \
-    for (int k = 0; k < pairs % 3; k++, a += 2, w += 32) { \
-        const __m256i w0 = LOAD(w), w1 = LOAD(w + 16); \
-        ROWS_4(MAC16_2) \
+        for (int k = 0; k < (PAIRS) % 3; k++, a += 2, w += 32) { \
+            const __m256i w0 = LOAD(w), w1 = LOAD(w + 16); \
+            ROWS_4(MAC16_2) \
+        } \
     }
+#define SUMS16(A, LDA, W, PAIRS) \
+    ROWS_4(ZERO2) \
+    ADD_SUMS16(A, LDA, W, PAIRS)
 
-AVX2 static void gemm16_4x16(int32_t *c, const int16_t *a, ptrdiff_t lda, const int16_t *w, int pairs) {
-    SUMS16(a, lda, w, pairs)
+AVX2 static void gemm16_4x16(int32_t *c, const int16_t *rows, ptrdiff_t lda, const int16_t *weights,
+                             int pairs) {
+    SUMS16(rows, lda, weights, pairs)
     ROWS_4(STORE2)
 }
 

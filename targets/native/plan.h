@@ -6,7 +6,7 @@
 #include "pool.h"
 
 enum { OP_ENTER, OP_LEAVE, OP_CONV, OP_MAXPOOL, OP_SUMPOOL, OP_ADD, OP_COPY, OP_COUNT };
-enum { ALGO_GEMM16, ALGO_GEMM8, ALGO_DEPTHWISE, ALGO_WINO2, ALGO_WINO4, ALGO_WINO_STRIDED };
+enum { ALGO_GEMM16, ALGO_GEMM8, ALGO_DEPTHWISE, ALGO_WINO2, ALGO_WINO4, ALGO_WINO_STRIDED, ALGO_STRASSEN };
 
 /* One image of a value is [h][w][c] elements of `element` bytes; image b of it starts at
  * offset * batch + b * bytes. */
@@ -27,10 +27,12 @@ typedef struct {
     int is_float;
     float scale;
     Window win;
-    int groups, algo, chunk, panels;  /* panels in a group */
+    int groups, algo, panels;   /* panels in a group */
+    int chunk;                  /* ALGO_GEMM8: see Path; ALGO_STRASSEN: the rows from which it pays */
     int depth;                  /* K: products in one accumulator */
     ptrdiff_t panel_bytes;
     void *weights;
+    int16_t *mixed;             /* ALGO_STRASSEN: T1, T2, T3 and -T4 of each pair of panels */
     int32_t *init;              /* [groups * panels][TILE_N], starts of ALGO_GEMM8 */
     uint8_t *panel_form;
     Depthwise taps;
@@ -63,7 +65,7 @@ typedef struct {
     const Op *op;
     int batch, threads;
     int tasks, block, blocks;   /* lines or pixels in a block; blocks of matrix products */
-    int split;                  /* parts a block's channels are split into */
+    int step, split;            /* rows of a tile; parts a block's channels are split into */
     const uint8_t *source;
     uint8_t *target;
 } Job;

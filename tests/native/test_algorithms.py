@@ -75,7 +75,7 @@ def test_winograd_falls_back_to_smaller_tiles_where_sums_need_the_headroom() -> 
     [
         (14, 127, Algorithm.WINOGRAD_STRIDED),
         (13, 127, Algorithm.WINOGRAD_STRIDED),
-        (7, 127, Algorithm.GEMM16),
+        (7, 127, Algorithm.STRASSEN),
         (14, 2, Algorithm.GEMM8),
     ],
 )
@@ -92,7 +92,7 @@ def test_stride_2_runs_winograd_where_tiles_fit_and_bytes_would_saturate(
 @pytest.mark.parametrize(
     ("dot8", "weight", "algorithm"),
     [
-        (False, 127, Algorithm.GEMM16),
+        (False, 127, Algorithm.STRASSEN),
         (False, 2, Algorithm.GEMM8),
         (True, 127, Algorithm.GEMM8),
     ],
@@ -102,6 +102,27 @@ def test_bytes_are_multiplied_where_no_sum_saturates(
 ) -> None:
     weights = np.full((64, 1, 1, 64), weight, np.int8)
     choice = choose_algorithm(POINT, weights, (0, 255), fast=True, dot8=dot8, batch=8)
+    assert choice.algorithm is algorithm
+
+
+@pytest.mark.parametrize(
+    ("change", "batch", "algorithm"),
+    [
+        ({}, 8, Algorithm.STRASSEN),
+        ({}, 1, Algorithm.GEMM16),
+        ({"height": 1, "width": 1}, 8, Algorithm.GEMM16),
+        ({"channels": 66}, 8, Algorithm.GEMM16),
+        ({"channels": 48}, 8, Algorithm.GEMM16),
+        ({"outputs": 24}, 8, Algorithm.GEMM16),
+        ({"channels": 128, "groups": 2}, 8, Algorithm.GEMM16),
+    ],
+)
+def test_products_are_halved_where_there_is_enough_of_everything(
+    change: dict[str, int], batch: int, algorithm: Algorithm
+) -> None:
+    shape = dataclasses.replace(POINT, **change)
+    weights = np.full((shape.outputs, 1, 1, shape.channels // shape.groups), 127, np.int8)
+    choice = choose_algorithm(shape, weights, (0, 255), fast=True, dot8=False, batch=batch)
     assert choice.algorithm is algorithm
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from lowbitc.compiler.numerics import spec
-from lowbitc.targets.native import Raw, Requantize, Thresholds, Window
-from lowbitc.targets.native.builder import PlanBuilder
+from lowbitc.targets.native import Raw, Thresholds, Window
 from tests.native.cases import (
     BYTE,
     FULL,
@@ -18,35 +16,13 @@ from tests.native.cases import (
     needs_extension,
     random_levels,
     random_weights,
+    requantize,
     requantized,
+    run_conv,
     sums,
 )
 
-if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Array, Int8, Int64, Levels
-    from lowbitc.targets.native import Stage
-
 pytestmark = needs_extension
-
-
-def run_conv(
-    x: Levels,
-    w: Int8,
-    stage: Stage,
-    window: Window,
-    *,
-    levels: tuple[int, int],
-    groups: int = 1,
-    path: str = "",
-    batch: int = 8,
-    threads: int = 1,
-) -> tuple[Array, str]:
-    builder = PlanBuilder()
-    value = builder.input((x.shape[1], x.shape[2], x.shape[3]), *levels)
-    builder.output(builder.conv(value, w, stage, window, groups=groups))
-    plan = builder.build(path=path, batch=batch)
-    (y,) = plan.run([x], threads=threads)
-    return y, plan.proofs[0].reason
 
 
 SHAPES = [
@@ -162,20 +138,6 @@ def test_rows_are_shared_out_without_a_gap(frames: int, threads: int, path: str)
     stage = requantize(rng, acc, *FULL)
     y, _ = run_conv(x, w, stage, Window(), levels=BYTE, path=path, threads=threads)
     np.testing.assert_array_equal(y, requantized(stage, acc))
-
-
-def requantize(rng: np.random.Generator, acc: Int64, lo: int, hi: int) -> Requantize:
-    """Random constants whose levels spread over the whole range."""
-    outputs = acc.shape[1]
-    spread = np.maximum(np.asarray(np.abs(acc).max(axis=(0, 2, 3)), np.int64), 1)
-    shift = np.asarray(rng.integers(24, 48, outputs), np.int64)
-    gain = np.asarray(rng.uniform(0.3, 3.0, outputs), np.float64)
-    wanted = (hi - lo) * gain / (2 * spread)
-    multiplier = np.clip(np.rint(wanted * np.exp2(shift)), 1, 2**24 - 1).astype(np.int64)
-    least = np.asarray(rng.integers(lo, lo + 3, outputs), np.int64)
-    most = np.asarray(rng.integers(hi - 3, hi + 1, outputs), np.int64)
-    bias = np.asarray(rng.integers(-spread, spread + 1), np.int64)
-    return Requantize(bias, multiplier, shift, least, most)
 
 
 @pytest.mark.parametrize("path", PATHS)
