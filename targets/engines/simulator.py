@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     Observer = Callable[[int, Mapping[str, Array], Mapping[str, Array]], None]
     """Is told of each launch: the step's index, what went in, and what came out."""
 
-BATCH_BYTES = 1 << 27
+BATCH_BYTES = 1 << 28
 """Bound on the levels of one micro-batch, all values of the largest launch together."""
 _MOST_SAMPLES = 64
 _LEVEL_BYTES = {"event": 32, "reference": 8}
@@ -96,11 +97,12 @@ class Simulator:
         if states and not any(state.input in inputs for state in states):
             return self._run_stream(inputs, counts, observe)
         count, arrays = self._checked(inputs)
+        # Of equal size: a small one at the end would take nearly as long as a large one.
+        parts = -(-count // self.batch)
         runs: list[dict[str, Array]] = []
-        for start in range(0, count, self.batch):
-            part = {name: array[start : start + self.batch] for name, array in arrays.items()}
-            size = min(self.batch, count - start)
-            runs.append(self._run_batch(part, size, counts, observe))
+        for start, end in itertools.pairwise(count * i // parts for i in range(parts + 1)):
+            part = {name: array[start:end] for name, array in arrays.items()}
+            runs.append(self._run_batch(part, end - start, counts, observe))
         names = [port.name for port in self.program.outputs]
         return {name: _concatenated(name, [run[name] for run in runs]) for name in names}
 

@@ -18,6 +18,8 @@ from lowbitc.targets.program import program_of
 from tests.program.graphs import Net, every_operator, inputs, program, small_graph
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lowbitc.compiler.elements import Array
 
 ENGINE = "reference"
@@ -48,6 +50,21 @@ def test_the_size_of_micro_batches_changes_no_bit(batch: int) -> None:
     whole, parts = run(7), run(7, batch)
     for name, array in whole.items():
         assert np.array_equal(array, parts[name])
+
+
+def test_micro_batches_are_of_one_size_as_far_as_possible() -> None:
+    """A last one of one sample would take nearly as long as a large one."""
+    simulator = Simulator(program(every_operator()), ENGINE, threads=1)
+    simulator.batch = 5
+    sizes: list[int] = []
+
+    def observe(step: int, feeds: Mapping[str, Array], made: Mapping[str, Array]) -> None:
+        del made
+        if step == 0:
+            sizes.append(len(next(iter(feeds.values()))))
+
+    simulator.run(inputs(6), observe=observe)
+    assert sizes == [3, 3]
 
 
 def test_what_leaves_the_cpu_goes_on_to_the_next_launch() -> None:

@@ -63,7 +63,7 @@ def test_sums_of_the_largest_levels_and_weights_do_not_overflow(
     w = halves.repeat(128, axis=0).repeat(16, axis=1).T.reshape(32, 256, 1, 1).astype(np.int8)
     acc = sums(x, w, POINT)
     stage = requantize(np.random.default_rng(0), acc, *FULL)
-    held = x.astype(np.int8 if lo < 0 else np.uint8)
+    held = x.astype(np.int8) if lo < 0 else x.astype(np.uint8)
     y, reason = run_conv(held, w, stage, POINT, levels=levels, path="avx2", batch=1)
     assert reason.startswith("strassen")
     np.testing.assert_array_equal(y, requantized(stage, acc))
