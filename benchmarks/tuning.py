@@ -67,7 +67,7 @@ TASKS = (
         "fashion",
         "fashion_vgg.onnx",
         "fashion",
-        Training(epochs=2, batch=64, learning_rate=0.01),
+        Training(epochs=2),
         30_000,
         ("4/4/4", "2/2/2", "2/1/1"),
     ),
@@ -75,7 +75,7 @@ TASKS = (
         "mnist",
         "digit_cnn.onnx",
         "mnist",
-        Training(epochs=3, batch=64, learning_rate=0.01),
+        Training(epochs=3),
         20_000,
         ("2/2/2",),
     ),
@@ -83,8 +83,8 @@ TASKS = (
         "cifar",
         "cifar_resnet8.onnx",
         "cifar",
-        Training(epochs=3, batch=64, learning_rate=0.01),
-        15_000,
+        Training(epochs=3),
+        0,
         ("4/4/4", "2/2/2"),
         (("lsq", "pact+"), ("sawb", "pact"), ("sawb+", "pact+"), ("minmax", "pact")),
     ),
@@ -108,18 +108,21 @@ def cases(task: Task) -> Iterator[tuple[str, str, str]]:
 
 
 def read(task: Task, data: Path, folder: Path) -> tuple[Array, Score]:
-    """Write train.npz and calib.npz into a folder; return test inputs, and how outputs score."""
+    """Write train.npz, calib.npz and test.npz to a folder; return test inputs and their score."""
     if not task.data:
         lines = split_data.lines(_LINES_TESTED, data)
         np.savez(folder / "calib.npz", **lines.calib)
         np.savez(folder / "train.npz", x=split_data.signals.text_lines(_LINES_TRAINED, 256, 2)[0])
+        np.savez(folder / "test.npz", x=lines.test["x"])
         return lines.test["x"], lines.score
+    images = task.images or None
     with np.load(data / f"{task.data}_train.npz") as held:
-        np.savez(folder / "train.npz", x=held["x"][: task.images], y=held["y"][: task.images])
+        np.savez(folder / "train.npz", x=held["x"][:images], y=held["y"][:images])
     with np.load(data / f"{task.data}_calib.npz") as held:
         np.savez(folder / "calib.npz", x=held["x"])
     with np.load(data / f"{task.data}_test.npz") as held:
         x, y = held["x"], held["y"]
+    np.savez(folder / "test.npz", x=x, y=y)
     return x, lambda outputs: float((outputs.reshape(len(y), -1).argmax(1) == y).mean())
 
 
@@ -135,14 +138,14 @@ class Held:
     entry: str
     arguments: argparse.Namespace
 
-    def float_score(self) -> float:
+    def float_score(self) -> Row:
         """Return what the float model scores."""
         session = OnnxSession(self.model, threads=self.arguments.threads, fast=True)
         parts = [self.x[start : start + _AT_ONCE] for start in range(0, len(self.x), _AT_ONCE)]
         found = [next(iter(session.run({self.entry: part}).values())) for part in parts]
-        return self.score(np.concatenate([np.asarray(part) for part in found]))
+        return {"score": self.score(np.concatenate([np.asarray(part) for part in found]))}
 
-    def rounded(self, bits: str) -> float:
+    def rounded(self, bits: str) -> Row:
         """Return what post-training rounding scores, on the calibration samples alone."""
         program = lowbitc.compile(
             self.model,
@@ -151,10 +154,10 @@ class Held:
             shapes=self.task.shapes,
             threads=self.arguments.threads,
         )
-        return self.simulated(program)
+        return {"score": self.simulated(program)}
 
-    def tuned(self, bits: str, weights: str, clips: str, seed: int) -> float:
-        """Return what a tuned program scores."""
+    def tuned(self, bits: str, weights: str, clips: str, seed: int) -> Row:
+        """Return what a tuned program scores, and the trained network that it was made of."""
         made = tune(
             self.model,
             self.folder / "train.npz",
@@ -163,8 +166,14 @@ class Held:
             bits=bits,
             shapes=self.task.shapes,
             threads=self.arguments.threads,
+            test=self.folder / "test.npz",
         )
-        return self.simulated(made.compilation.program)
+        row: Row = {"score": self.simulated(made.compilation.program)}
+        if made.agreement is not None:
+            row["framework"] = made.agreement.accuracy
+            row["classes differing"] = made.agreement.differing
+            row["levels differing"] = made.agreement.differing_levels
+        return row
 
     def simulated(self, program: Program) -> float:
         """Return what a program scores, from its bytes."""
@@ -173,13 +182,13 @@ class Held:
         simulator = Simulator(lowbitc.load(path), "fast", threads=self.arguments.threads)
         return self.score(next(iter(simulator.run({self.entry: self.x}).values())))
 
-    def put(self, row: Row, measure: Callable[[], float]) -> None:
+    def put(self, row: Row, measure: Callable[[], Row]) -> None:
         """Measure a row, unless it is there already."""
         row = {"task": self.task.name, **row}
         if any(row.items() <= held.items() for held in self.arguments.rows):
             return
         start = time.perf_counter()
-        row |= {"score": measure(), "seconds": time.perf_counter() - start}
+        row |= {**measure(), "seconds": time.perf_counter() - start}
         self.arguments.rows.append(row)
         print(json.dumps(row), flush=True)
         if self.arguments.results is not None:
@@ -205,10 +214,14 @@ def measure(task: Task, arguments: argparse.Namespace) -> None:
 
 def markdown(rows: list[Row]) -> str:
     """Return a table: a line for each task, bits and method, with all seeds."""
-    lines = ["| network | bits | method | score, a seed each | seconds |", "|---|---|---|---|---|"]
+    lines = ["| network | bits | method | score (of the trained network), a seed each | seconds |"]
+    lines.append("|---|---|---|---|---|")
     for key in dict.fromkeys((r["task"], r["bits"], r["method"]) for r in rows):
         found = [r for r in rows if (r["task"], r["bits"], r["method"]) == key]
-        scores = ", ".join(f"{r['score']:.2%}" for r in found)
+        scores = ", ".join(
+            f"{r['score']:.2%}" + (f" ({r['framework']:.2%})" if r.get("framework") else "")
+            for r in found
+        )
         longest = max(r["seconds"] for r in found)
         lines.append(f"| {' | '.join(key)} | {scores} | {longest:.0f} |")
     return "\n".join(lines) + "\n"

@@ -40,6 +40,18 @@ def data_option() -> Decorator:
     )
 
 
+def output_option(text: str, *, required: bool = False) -> Decorator:
+    """Take where a program goes."""
+    return click.option(
+        "-o",
+        "--output",
+        type=FILE,
+        required=required,
+        metavar="OUT.lbc",
+        help=text,
+    )
+
+
 def engine_option() -> Decorator:
     """Take what simulates the chip."""
     return click.option(

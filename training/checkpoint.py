@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lowbitc.compiler.diagnostics import CompileError, error
+from lowbitc.compiler.replace_file import replace_file
 from lowbitc.training.records import EpochRecord
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, held: Checkpoint) -> None:
-    """Write a checkpoint beside ``path``, then put it in its place."""
+    """Write a checkpoint, whole or not at all."""
     whole = {
         "fingerprint": held.fingerprint,
         "network": dict(held.network),
@@ -43,12 +45,11 @@ def save_checkpoint(path: Path, held: Checkpoint) -> None:
         "records": [asdict(record) for record in held.records],
         "residues": [dict(residues) for residues in held.residues],
     }
-    part = path.with_name(f".{path.name}.tmp")
+    spelled = io.BytesIO()
+    torch.save(whole, spelled)
     try:
-        torch.save(whole, part)
-        part.replace(path)
+        replace_file(path, [spelled.getbuffer()])
     except OSError as problem:
-        part.unlink(missing_ok=True)
         raise CompileError([_unusable(path, "cannot be written", str(problem))]) from problem
 
 

@@ -18,6 +18,7 @@ from lowbitc.passes.fuse_output_stage import BIAS_FINE, BIAS_MAX, THRESHOLD_BITS
 from lowbitc.passes.plan_levels import leaves_as_sums
 from lowbitc.training.arithmetic import Arithmetic
 from lowbitc.training.gradients import GradientFormat
+from lowbitc.training.normalize import Normalization
 from lowbitc.training.operators import geometry_of, sum_levels
 from lowbitc.training.output_stage import Stage
 from lowbitc.training.products import multiply
@@ -51,6 +52,7 @@ class Layer(nn.Module):
     high: Tensor | None
     gain: Tensor
     offset: Tensor
+    normalization: Normalization | None
     geometry: Geometry
     gradients: GradientFormat
 
@@ -77,6 +79,7 @@ class Layer(nn.Module):
                 "bias_first", torch.as_tensor(_bias(graph, compute, self.channels))
             )
             self.bias_steps = nn.Parameter(torch.zeros(self.channels))
+            self.normalization = None if self.sums_leave else Normalization(self.channels)
             self.geometry = geometry_of(compute)
             self.gradients = GradientFormat(Arithmetic.FLOAT)
         self._keep_ends(middle)
@@ -112,6 +115,9 @@ class Layer(nn.Module):
             weights, steps = self.quantizer.levels(self.weights)
             sums = multiply(self.geometry, levels, self.layout(weights), self.gradients)
             unit, bias = steps * scale, self.bias()
+            if self.normalization is not None:
+                axis = -1 if isinstance(compute, ops.Dense) else 1
+                unit, bias = self.normalization(sums, unit, bias, axis)
             empty = (weights == 0).all(dim=1)
         else:
             sums = sum_levels(compute, levels)
@@ -139,6 +145,28 @@ class Layer(nn.Module):
         """Return the bias of each channel."""
         unit = self.bias_unit.to(self.bias_steps.dtype)
         return self.bias_first.to(unit.dtype) + self.bias_steps * unit
+
+    @torch.no_grad()
+    def begin_norm(self, scale: Tensor) -> None:
+        """Let batches norm the sums, as they were seen to be, of inputs at a scale."""
+        assert self.normalization is not None  # noqa: S101 - a layer whose sums do not leave
+        _, steps = self.quantizer.levels(self.weights)
+        grown = self.normalization.begin(steps * scale)
+        if grown is not None:
+            self.bias_first += grown
+
+    @torch.no_grad()
+    def fold_norm(self, scale: Tensor) -> None:
+        """Put into scales and biases what normed the sums; levels stay."""
+        assert self.normalization is not None  # noqa: S101 - likewise
+        found = self.normalization.end(self.bias())
+        if found is None:
+            return
+        unit, bias = found
+        _, steps = self.quantizer.levels(self.weights)
+        self.quantizer.first *= (unit / (steps * scale)).reshape(-1, 1).to(torch.float64)
+        self.bias_first.copy_(bias)
+        self.bias_steps.zero_()
 
     def layout(self, rows: Tensor) -> Tensor:
         """Return rows [O, K] in the layout of the node's weights."""

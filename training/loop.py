@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -50,6 +51,7 @@ class Schedule:
     ``clip_decay`` is PACT's λ on (α/α₀)². ``arithmetic`` is that of the backward products; in FP8
     ``chunk`` products are added before their sum is. ``compression`` is how gradients go from
     process to process. Before all, each block is trained ``reconstruct`` epochs, at ``block_rate``.
+    With ``normalize`` batches norm the sums of layers, and statistics are taken at the end.
     """
 
     epochs: int = 10
@@ -63,6 +65,11 @@ class Schedule:
     compression: AdaComp | None = None
     reconstruct: int = 0
     block_rate: float = 0.02
+    normalize: bool = True
+
+
+_MEASURED = 4096
+"""Examples that the statistics of sums are taken of, where training begins and ends."""
 
 
 def cosine(rate: float, step: int, total: int) -> float:
@@ -95,6 +102,8 @@ class Trainer:
         network.set_arithmetic(self.settings, team)
         self.whole.to(team.device)
         self.exchange = Exchange(network, team, schedule.compression)
+        if schedule.normalize:
+            network.learn_norms(team)
         learned = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=schedule.learning_rate)
         self.step = self.hits = 0
@@ -102,7 +111,7 @@ class Trainer:
 
     @property
     def steps_an_epoch(self) -> int:
-        """Number of batches; the last one may be smaller."""
+        """Number of batches."""
         return math.ceil(len(self.examples) / self.schedule.batch)
 
     def run(
@@ -115,6 +124,9 @@ class Trainer:
         """
         total = self.schedule.epochs * self.steps_an_epoch
         self._agree()
+        if self.schedule.normalize:
+            self._measure()
+            self.network.begin_norms()
         if checkpoint is not None:
             self._read(checkpoint)
         while len(self.records) < self.schedule.epochs:
@@ -129,6 +141,17 @@ class Trainer:
                 held = self.state()
                 if self.team.lead:
                     save_checkpoint(checkpoint, held)
+        if self.schedule.normalize:
+            self._measure()
+            self.network.fold_norms()
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Take the statistics of layers' sums, each process by itself and the same."""
+        self.network.watch_norms()
+        epoch = len(self.records)
+        for rows in islice(self.batches(epoch), math.ceil(_MEASURED / self.schedule.batch)):
+            self.whole(self._sources(self._known(rows, epoch)))
 
     def _agree(self) -> None:
         """Refuse to train with processes that were given something else."""
@@ -192,10 +215,13 @@ class Trainer:
         self.step, self.records = held.step, list(held.records)
 
     def batches(self, epoch: int) -> Iterator[Int64]:
-        """Yield the rows of each batch; the order depends on the seed and the epoch alone."""
+        """Yield the rows of each batch; the order depends on the seed and the epoch alone.
+
+        Batches are as long as each other, or one shorter.
+        """
         order = np.random.default_rng((self.schedule.seed, epoch)).permutation(len(self.examples))
-        for start in range(0, len(order), self.schedule.batch):
-            yield np.sort(order[start : start + self.schedule.batch])
+        for rows in np.array_split(order, self.steps_an_epoch):
+            yield np.sort(rows)
 
     def set_rate(self, total: int) -> None:
         """Set the learning rate of a step."""
@@ -212,15 +238,23 @@ class Trainer:
         share = len(own) * self.team.size / len(rows)
         if not len(own):
             own = rows[:1]
-        feeds = self.examples.feeds(self.network.graph, own, len(self.records))
-        known: dict[str, Array] = {**self.teacher.arrays(feeds), **feeds}
-        sources = {v: self.tensor(known[v]) for v in self.whole.sources}
-        loss = self.loss(model(sources), known, own, share)
+        for _, norm in self.network.normed_layers():
+            norm.counted = share > 0
+        known = self._known(own, len(self.records))
+        loss = self.loss(model(self._sources(known)), known, own, share)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
         self.network.round_updates(self.settings, self.step)
         return float(loss.detach())
+
+    def _known(self, rows: Int64, epoch: int) -> dict[str, Array]:
+        """Return what some rows are as an epoch sees them, and what the float network makes."""
+        feeds = self.examples.feeds(self.network.graph, rows, epoch)
+        return {**self.teacher.arrays(feeds), **feeds}
+
+    def _sources(self, known: Mapping[str, Array]) -> dict[str, Tensor]:
+        return {v: self.tensor(known[v]) for v in self.whole.sources}
 
     def loss(
         self, found: Mapping[str, Tensor], known: Mapping[str, Array], rows: Int64, share: float

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lowbitc.passes.replay import Step
     from lowbitc.training.arithmetic import Settings
     from lowbitc.training.distributed import Team
+    from lowbitc.training.normalize import Normalization
     from lowbitc.training.quantizers import WeightMethod
     from lowbitc.training.straight_through import ClipGradient
 
@@ -100,6 +101,36 @@ class QuantizedNetwork(nn.Module):
         for number, (layer, chosen) in enumerate(zip(layers, formats, strict=True)):
             own = number + (team.rank << _RANK_BITS)
             layer.gradients = GradientFormat(chosen, settings, own, team.largest)
+
+    def normed_layers(self) -> tuple[tuple[Layer, Normalization], ...]:
+        """Return the layers that batches can norm."""
+        held = ((layer, layer.normalization) for layer in self.weighted_layers())
+        return tuple((layer, norm) for layer, norm in held if norm is not None)
+
+    def learn_norms(self, team: Team) -> None:
+        """Let batches norm the sums of layers from ``begin_norms`` to ``fold_norms``.
+
+        Moments are those of the batch of all processes. Both read the statistics of batches that
+        were run after ``watch_norms``.
+        """
+        for _, norm in self.normed_layers():
+            norm.gain.requires_grad_()
+            norm.total = team.sum if team.size > 1 else None
+
+    def watch_norms(self) -> None:
+        """Gather statistics of what is run."""
+        for _, norm in self.normed_layers():
+            norm.watch()
+
+    def begin_norms(self) -> None:
+        """Norm the sums by batch from now on, without a change of what they mean on average."""
+        for layer, _ in self.normed_layers():
+            layer.begin_norm(self.quantizer(layer.chain.compute.inputs[0]).scale())
+
+    def fold_norms(self) -> None:
+        """Norm the sums by the statistics that were seen, in scales and biases."""
+        for layer, _ in self.normed_layers():
+            layer.fold_norm(self.quantizer(layer.chain.compute.inputs[0]).scale())
 
     def round_updates(self, settings: Settings, step: int) -> None:
         """Round the weights that an optimizer's step left as the arithmetic holds them."""

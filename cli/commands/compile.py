@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("compile")
 @options.model_argument()
-@click.option(
-    "-o",
-    "--output",
-    type=options.FILE,
-    metavar="OUT.lbc",
-    help="Where the program goes; beside the model when left out.",
-)
+@options.output_option("Where the program goes; beside the model when left out.")
 @options.compile_options()
 @options.search_options()
 @click.option(

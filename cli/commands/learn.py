@@ -17,14 +17,7 @@ _RATE = click.FloatRange(0, 1)
 @click.command("learn")
 @options.program_argument()
 @options.data_option()
-@click.option(
-    "-o",
-    "--output",
-    type=options.FILE,
-    required=True,
-    metavar="NEW.lbc",
-    help="Where the program that learned goes.",
-)
+@options.output_option("Where the program that learned goes.", required=True)
 @click.option(
     "--connections",
     type=click.IntRange(min=1),

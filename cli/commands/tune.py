@@ -23,13 +23,7 @@ if TYPE_CHECKING:
     metavar="DATA",
     help="Examples to train on: an .npz, a folder of images, or package.module:function.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=options.FILE,
-    metavar="OUT.lbc",
-    help="Where the program goes; MODEL.tuned.lbc beside the model when left out.",
-)
+@options.output_option("Where the program goes; MODEL.tuned.lbc beside the model when left out.")
 @click.option(
     "--calib",
     metavar="DATA",
@@ -49,6 +43,14 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="pact+|pact",
     help="What clips learn from: values inside and beyond them, or beyond alone.",
+)
+@click.option(
+    "--norm",
+    default="batch",
+    show_default=True,
+    metavar="batch|none",
+    help="Whether batches norm the sums of layers in training; at its end statistics are taken "
+    "anew, and folded.",
 )
 @click.option(
     "--toward",
@@ -91,7 +93,7 @@ if TYPE_CHECKING:
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="RATE",
-    help="Adam's, in levels for weights and in shares of the first value for clips; 0.01.",
+    help="Adam's, in levels for weights and in shares of the first value for clips; 0.02.",
 )
 @click.option(
     "--clip-decay",
@@ -182,6 +184,7 @@ def command(  # noqa: PLR0913 - one a setting
     bits: str | None,
     weights: str,
     clips: str,
+    norm: str,
     toward: str | None,
     reconstruct: bool,
     flip: bool,
@@ -228,6 +231,7 @@ def command(  # noqa: PLR0913 - one a setting
         base,
         weights=weights,
         clips=clips,
+        norm=norm,
         toward=toward or base.toward,
         epochs=epochs or base.epochs,
         batch=batch or base.batch,

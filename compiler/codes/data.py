@@ -64,7 +64,7 @@ CODES: tuple[Code, ...] = (
         "A data file cannot be read",
         "The file is missing, damaged, or not what its name says.",
         "Nothing can be read from it; pickled objects are never loaded, since they can run code.",
-        "Write it again with numpy.savez(path, x=…, y=…).",
+        "Check the path; where the file is there, write it again with numpy.savez(path, x=…, y=…).",
     ),
     Code(
         "LB727",

@@ -158,6 +158,14 @@ def _arrays_of(path: Path, wanted: frozenset[str]) -> dict[str, Rows]:
 
 
 def _unreadable(name: str, problem: Exception) -> Diagnostic:
+    if isinstance(problem, OSError):
+        return error(
+            "LB726",
+            f"{name} cannot be opened",
+            found=problem.strerror or str(problem),
+            allowed="an .npz that is there and can be read",
+            hint="check the path, and the permissions of file and folder",
+        )
     return error(
         "LB726",
         f"{name} cannot be read as an .npz file",

@@ -46,6 +46,7 @@ CLIPS = ("pact+", "pact")
 TOWARD = ("both", "labels", "float")
 ARITHMETIC = ("float", "fp8", "luq", "fp4")
 COMPRESS = ("none", "adacomp")
+NORMS = ("batch", "none")
 DEVICES = ("auto", "cpu", "cuda")
 _READ_AT_ONCE = 256
 
@@ -62,6 +63,7 @@ class Training:
     together; ``compress`` is how gradients go between them, ``bins`` AdaComp's bins of convolutions
     and of dense layers. With ``reconstruct``, one block after the other is trained first, so many
     epochs each, toward the float network's values. Images may ``flip`` and ``shift`` by pixels.
+    With ``norm`` "batch" the sums of layers are normed by batch while they train.
     """
 
     weights: str = "lsq"
@@ -69,7 +71,7 @@ class Training:
     toward: str = "both"
     epochs: int = 10
     batch: int = 64
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     clip_decay: float = 0.0
     temperature: float = 1.0
     seed: int = 0
@@ -82,6 +84,7 @@ class Training:
     block_rate: float = 0.02
     flip: bool = False
     shift: int = 0
+    norm: str = "batch"
     checkpoint: Path | None = None
 
     def __str__(self) -> str:
@@ -278,6 +281,7 @@ def _pass(
             compression=AdaComp(*training.bins) if training.compress == "adacomp" else None,
             reconstruct=training.reconstruct,
             block_rate=training.block_rate,
+            normalize=training.norm == "batch",
         ),
         team=team,
         checkpoint=training.checkpoint,
@@ -293,6 +297,7 @@ def _check(training: Training, team: Team) -> None:
         "toward": TOWARD,
         "arithmetic": ARITHMETIC,
         "compress": COMPRESS,
+        "norm": NORMS,
         "device": DEVICES,
     }
     raise_errors(

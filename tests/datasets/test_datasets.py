@@ -107,7 +107,13 @@ def test_damaged_and_pickled_files_are_refused(tmp_path: Path) -> None:
     assert _refused(damaged)[0] == "LB726"
     np.savez(tmp_path / "pickled.npz", x=np.array([{"a": 1}], object))
     assert _refused(tmp_path / "pickled.npz")[0] == "LB726"
-    assert _refused(tmp_path / "missing.npz")[0] == "LB726"
+
+
+def test_a_missing_file_is_not_asked_to_be_written_again(tmp_path: Path) -> None:
+    code, text = _refused(tmp_path / "missing.npz")
+    assert code == "LB726"
+    assert "check the path" in text
+    assert "savez" not in text
 
 
 def test_what_is_no_data_set_says_what_is() -> None:

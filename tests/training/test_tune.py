@@ -48,6 +48,22 @@ def test_training_from_float_weights_lowers_its_loss_and_classifies(digits: Path
     assert found.metrics["top1"] > 0.9
 
 
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_what_was_trained_with_and_without_norms_is_the_programs(digits: Path, norm: str) -> None:
+    tuned = lowbitc.tune(
+        digits / "digits.onnx",
+        digits / "train.npz",
+        bits="2/2/2",
+        training=dataclasses.replace(SHORT, norm=norm),
+        threads=1,
+        test=digits / "test.npz",
+    )
+    assert tuned.agreement is not None
+    assert tuned.agreement.differing == 0
+    assert tuned.agreement.accuracy == tuned.agreement.simulated
+    assert f"norm {norm}" in str(tuned.compilation.program.manifest["options"])
+
+
 @pytest.mark.parametrize("arithmetic", ["float", "fp8", "fp4", "luq"])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     digits: Path, tmp_path: Path, arithmetic: str
