@@ -112,7 +112,7 @@ def test_damaged_and_pickled_files_are_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_not_asked_to_be_written_again(tmp_path: Path) -> None:
     code, text = _refused(tmp_path / "missing.npz")
     assert code == "LB726"
-    assert "check the path" in text
+    assert "that is there" in text
     assert "savez" not in text
 
 
