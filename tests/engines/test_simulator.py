@@ -121,9 +121,10 @@ def test_arrays_that_do_not_fit_are_refused_with_all_reasons() -> None:
     assert refusals({"x": np.asarray(1, np.float32)}) == ["LB741"]
 
 
-def test_values_that_are_not_finite_are_refused() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
     bad = inputs(3)["x"].copy()
-    bad[1, 0, 0, 0] = np.nan
+    bad[1, 0, 0, 0] = value
     assert refusals({"x": bad}) == ["LB724"]
 
 
