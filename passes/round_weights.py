@@ -74,7 +74,7 @@ class RoundWeights:
         finally:
             run.replay.close()
         if self.recipe.tune_stages and run.is_tuned():
-            after = tune_stages(graph, after, self.bits, self.samples)
+            after = tune_stages(graph, after, self.bits, self.samples, self.threads)
         return PassResult(after, changed=True, errors=tuple(run.errors))
 
 

@@ -2,14 +2,18 @@
 
 Each layer was fitted to its own outputs; what their errors do together shows at the end only. The
 levels of weights stay: so there is little to move, which a few hundred samples without labels
-settle. The loss is the divergence of class probabilities; rounding passes gradients straight
-through, gains and clips learn as in LSQ (arXiv 1902.08153) and PACT (1805.06085), by Adam.
+settle. The loss is the divergence of class probabilities, and the relative squared error of the
+layers on the way, which says more of each sample. Images are shifted anew each time, so that there
+are more of them than weights were fitted to. Rounding passes gradients straight through, gains and
+clips learn as in LSQ (arXiv 1902.08153) and PACT (1805.06085), by Adam.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,16 +44,22 @@ _DECAYS = (0.9, 0.999)
 _TINY = 1e-8
 _LEAST = 1e-3
 _ELEMENTS_AT_ONCE = 1 << 26
-_SAMPLES_AT_ONCE = 32
+_SAMPLES_AT_ONCE = 16
 _SCORES = 2
+_SHIFT = 1 / 16
+"""Of an image's size, to each side."""
+_IMAGE = 4
 
 
-def tune_stages(before: Graph, graph: Graph, bits: Bits, samples: Samples) -> Graph:
+def tune_stages(
+    before: Graph, graph: Graph, bits: Bits, samples: Samples, threads: int = 0
+) -> Graph:
     """Return the rounded ``graph`` with moved scales, biases and clips.
 
     ``before`` is the same network with float weights. What it puts out has to be scores of
     classes; the graph is returned as it is where it is not, where a layer has no gradient, or
-    where the loss did not fall.
+    where the loss did not fall. ``threads`` (0: all) run parts of a batch side by side, and their
+    sums are added in order.
     """
     results = leaving_values(graph)
     scores = all(
@@ -58,11 +68,12 @@ def tune_stages(before: Graph, graph: Graph, bits: Bits, samples: Samples) -> Gr
     )
     if not (results and scores and can_stage(graph)):
         return graph
-    tuner = _Tuner(before, graph, bits, results)
-    try:
-        return tuner.run(samples)
-    finally:
-        tuner.close()
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        tuner = _Tuner(before, graph, bits, results, pool)
+        try:
+            return tuner.run(samples)
+        finally:
+            tuner.close()
 
 
 @dataclass(slots=True)
@@ -95,12 +106,24 @@ class _Moving:
 class _Tuner:
     """One run: the network, what it is fed, and what moves."""
 
-    def __init__(self, before: Graph, graph: Graph, bits: Bits, results: tuple[str, ...]) -> None:
-        self.before, self.graph, self.results = before, graph, results
+    def __init__(
+        self,
+        before: Graph,
+        graph: Graph,
+        bits: Bits,
+        results: tuple[str, ...],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.graph, self.results, self.pool = graph, results, pool
         self.network = StagedNetwork(graph)
         self.spools = {value: Spool() for value in graph.inputs}
-        self.wanted: dict[str, Float32] = {}
         self.frames = 0
+        self.layers = tuple(
+            step.outputs[0]
+            for step in self.network.steps
+            if step.chain is not None and step.outputs[0] not in results
+        )
+        self.float = FloatSession(before, (*results, *self.layers), threads=1)
         sources = set(graph.inputs)
         self.groups = [
             group.values
@@ -130,70 +153,103 @@ class _Tuner:
         size = sum(self.graph.tensor(v).size for n in self.graph.nodes for v in n.outputs)
         self.at_once = max(1, min(_ELEMENTS_AT_ONCE // (2 * size), _SAMPLES_AT_ONCE))
         begun = self._loss()
-        batch = -(-self.frames // _BATCHES)
-        number, steps = 0, _EPOCHS * -(-self.frames // batch)
+        order = np.arange(self.frames, dtype=np.int64)
+        number, steps = 0, _EPOCHS * sum(1 for _ in self._batches(order))
         for epoch in range(_EPOCHS):
-            order = np.random.default_rng((0, epoch)).permutation(self.frames)
-            for start in range(0, self.frames, batch):
+            random = np.random.default_rng((0, epoch))
+            for rows in self._batches(random.permutation(self.frames)):
                 rate = _RATE * 0.5 * (1 + math.cos(math.pi * number / steps))
                 number += 1
-                self._step(np.sort(order[start : start + batch]), rate, number)
+                self._step(np.sort(rows), rate, number, random)
         return self._written() if self._loss() < begun else self.graph
 
     def _read(self, samples: Samples) -> None:
-        """Keep samples, evenly from all, and the float network's scores."""
+        """Keep samples, evenly from all."""
         count = sum(1 for _ in samples())
         every = -(-count // _MOST_SAMPLES)
-        session = FloatSession(self.before, self.results, threads=1)
-        found: dict[str, list[Float32]] = {v: [] for v in self.results}
         for number, sample in enumerate(samples()):
             if number % every:
                 continue
-            scores = session.run(sample)
-            for value, held in found.items():
-                held.append(np.asarray(scores[value], np.float32))
             for value, spool in self.spools.items():
                 spool.append(np.asarray(sample[value]))
             self.frames += 1
-        self.wanted = {value: np.concatenate(held) for value, held in found.items()}
 
-    def _feeds(self, rows: Int64) -> Mapping[str, Array]:
-        """Return what the network is fed for some samples."""
+    def _feeds(self, rows: Int64, random: np.random.Generator) -> Mapping[str, Array]:
+        """Return what the network is fed for some samples, images shifted."""
+        shares = random.uniform(-_SHIFT, _SHIFT, (len(rows), 2))
         found: dict[str, Array] = {}
         for value, spool in self.spools.items():
             height = spool.rows // self.frames
             parts = [spool.read(i * height, (i + 1) * height) for i in rows.tolist()]
+            if parts[0].ndim == _IMAGE:
+                parts = [
+                    shift_image(part, share) for part, share in zip(parts, shares, strict=True)
+                ]
             found[value] = np.concatenate(parts)
         return found
 
-    def _pieces(self, rows: Int64) -> Iterator[Int64]:
+    def _wanted(self, feeds: Mapping[str, Array]) -> Mapping[str, Float32]:
+        """Return what the float network makes of samples."""
+        found = self.float.arrays(feeds)
+        return {value: np.asarray(array, np.float32) for value, array in found.items()}
+
+    def _batches(self, order: Int64) -> Iterator[Int64]:
+        size = -(-self.frames // _BATCHES)
+        for start in range(0, self.frames, size):
+            yield order[start : start + size]
+
+    def _pieces(
+        self, rows: Int64, random: np.random.Generator
+    ) -> Iterator[tuple[Mapping[str, Array], int]]:
+        """Yield what the network is fed for parts of a batch, and how many samples that is."""
         for start in range(0, len(rows), self.at_once):
-            yield rows[start : start + self.at_once]
+            piece = rows[start : start + self.at_once]
+            yield self._feeds(piece, random), len(piece)
 
     def _loss(self) -> float:
-        """Return the mean divergence over all samples."""
+        """Return the mean loss over all samples, in shifts that no step sees."""
         self._set()
+        random = np.random.default_rng(1)
         total = 0.0
-        for rows in self._pieces(np.arange(self.frames, dtype=np.int64)):
-            values = self.network.forward(self._feeds(rows)).values
-            for value, wanted in self.wanted.items():
-                likely, own = (_log_likely(v) for v in (wanted[rows], values[value]))
-                total += float((np.exp(likely) * (likely - own)).sum())
+        for rows in self._batches(np.arange(self.frames, dtype=np.int64)):
+            total += sum(self.pool.map(self._piece_loss, self._pieces(rows, random)))
         return total / self.frames
 
-    def _step(self, rows: Int64, rate: float, number: int) -> None:
+    def _piece_loss(self, piece: tuple[Mapping[str, Array], int]) -> float:
+        feeds, count = piece
+        wanted, values = self._wanted(feeds), self.network.forward(feeds).values
+        total = 0.0
+        for value in self.results:
+            likely, own = (_log_likely(v) for v in (wanted[value], values[value]))
+            total += float((np.exp(likely) * (likely - own)).sum())
+        for value in self.layers:
+            gap = np.asarray(values[value], np.float32) - wanted[value]
+            error = float(np.square(gap).mean(dtype=np.float64)) / _power(wanted[value])
+            total += error * count / len(self.layers)
+        return total
+
+    def _step(self, rows: Int64, rate: float, number: int, random: np.random.Generator) -> None:
         """Move everything against its gradient over a batch."""
         self._set()
         sums = {key: np.zeros_like(held.start) for key, held in self.moving.items()}
-        for piece in self._pieces(rows):
-            trace = self.network.forward(self._feeds(piece))
-            seeds: dict[str, Float32] = {}
-            for value, wanted in self.wanted.items():
-                likely, own = (np.exp(_log_likely(v)) for v in (wanted[piece], trace.values[value]))
-                seeds[value] = ((own - likely) / len(rows)).astype(np.float32)
-            self._add(self.network.backward(trace, seeds), sums)
+        for slopes in self.pool.map(self._piece_slopes, self._pieces(rows, random)):
+            self._add(slopes, sums)
         for key, held in self.moving.items():
-            held.step(sums[key], rate, number)
+            held.step(sums[key] / len(rows), rate, number)
+
+    def _piece_slopes(self, piece: tuple[Mapping[str, Array], int]) -> Slopes:
+        """Return the gradients of the loss, summed over samples."""
+        feeds, count = piece
+        wanted, trace = self._wanted(feeds), self.network.forward(feeds)
+        seeds: dict[str, Float32] = {}
+        for value in self.results:
+            likely, own = (np.exp(_log_likely(v)) for v in (wanted[value], trace.values[value]))
+            seeds[value] = (own - likely).astype(np.float32)
+        for value in self.layers:
+            gap = np.asarray(trace.values[value], np.float32) - wanted[value]
+            size = _power(wanted[value]) * gap.size * len(self.layers)
+            seeds[value] = gap * np.float32(2 * count / size)
+        return self.network.backward(trace, seeds)
 
     def _add(self, slopes: Slopes, sums: dict[tuple[str, str], Float64]) -> None:
         for name in self.network.affine:
@@ -229,6 +285,20 @@ class _Tuner:
             scale = float(np.float32(self.network.scales[values[0]]))
             clips |= {v: dataclasses.replace(clips[v], scale=scale) for v in values}
         return self.graph.replace(types=types, constants=constants, clips=clips)
+
+
+def shift_image(image: Array, share: Float64) -> Array:
+    """Move an image [1, C, H, W] by shares of its height and width, its edges repeated."""
+    for axis, part in zip((2, 3), share.tolist(), strict=True):
+        size = image.shape[axis]
+        moved = np.arange(size, dtype=np.int64) + round(part * size)
+        index: Int64 = np.minimum(np.maximum(moved, 0), size - 1)
+        image = np.take(image, index, axis=axis)
+    return image
+
+
+def _power(values: Float32) -> float:
+    return float(np.var(values, dtype=np.float64)) or 1.0
 
 
 def _log_likely(scores: Array) -> Float64:

@@ -72,6 +72,7 @@ class Graph:
     are to be quantized; ``host_reasons`` says, by node name, why a node stays on the CPU (it does
     when it is a key). ``regions`` are in the order of execution. ``gains`` are, by value, what its
     channels (axis 1) were multiplied by: the value is the user's tensor times its gains.
+    ``rotated`` are values whose channels are in another basis (``rotate_streams``).
     """
 
     name: str
@@ -87,6 +88,7 @@ class Graph:
     host_reasons: Mapping[str, str] = field(default_factory=_reasons)
     regions: tuple[Region, ...] = ()
     gains: Mapping[str, tuple[float, ...]] = field(default_factory=_gains)
+    rotated: tuple[str, ...] = ()
 
     def tensor(self, value: str) -> TensorType:
         """Return the type of a value that is a tensor; unknown values have unknown rank."""

@@ -153,6 +153,10 @@ def float_error(rows: LayerRows, weights: Float64) -> float:
 class _Problem:
     """The system of a layer, its factor, and targets for it.
 
+    How far weights may follow the rows, and what errors of rounded weights cost, are two questions:
+    a ridge that was found for the one (``choose_ridge``) would hide from the other how errors of
+    inputs cancel. So the target has a system of its own.
+
     The system has the inputs in falling order of their second moments: those rounded first pass
     their errors on, those rounded last keep them, so the heavy ones come first (as in OBQ).
     """
@@ -173,14 +177,20 @@ class _Problem:
         self.centred = centred
         self.ridge = np.diagonal(second - centred, axis1=1, axis2=2)[:, np.newaxis]
         self.order = np.argsort(-np.diagonal(second, axis1=1, axis2=2), axis=1, kind="stable")
+        self.solving = self.factored(second)[1]
+        held = second if ridge == 1.0 else with_ridge(centred, self.count, power)
+        self.second, self.factor = self.factored(held)
+
+    def factored(self, second: Float64) -> tuple[Float64, Float64]:
+        """Return a system in order, and its factor."""
         rows_first = np.take_along_axis(second, self.order[:, :, np.newaxis], axis=1)
-        self.second = self.in_order(rows_first)
-        self.factor = factor_upper(self.second)
+        found = self.in_order(rows_first)
+        return found, factor_upper(found)
 
     def solve(self, target: Float32) -> Float64:
         """Return the float weights that come nearest to a target."""
         products = self.centred_cross(target) + self.weights * self.ridge
-        return self.as_given(solve_right(self.in_order(products), self.factor))
+        return self.as_given(solve_right(self.in_order(products), self.solving))
 
     def in_order(self, columns: Float64) -> Float64:
         """Sort the last dimension of [G, O, K] as the system has it."""

@@ -39,6 +39,7 @@ class _Parts:
     constants: dict[str, Array] = field(default_factory=dict[str, "Array"])
     clips: dict[str, Clip] = field(default_factory=dict[str, Clip])
     gains: dict[str, tuple[float, ...]] = field(default_factory=dict[str, "tuple[float, ...]"])
+    rotated: list[str] = field(default_factory=list[str])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
     regions: list[Region] = field(default_factory=list[Region])
 
@@ -71,6 +72,7 @@ def parse_graph(text: str) -> Graph:
         stage=parts.stage,
         clips=parts.clips,
         gains=parts.gains,
+        rotated=tuple(parts.rotated),
         host_reasons=parts.reasons,
         regions=tuple(parts.regions),
     )
@@ -122,6 +124,7 @@ def _parse_statement(scanner: Scanner, block: Sequence[str], parts: _Parts) -> N
             "output": lambda s, p: p.outputs.append(s.value()),
             "clip": _clip,
             "gain": _gain,
+            "rotated": _rotated,
             "host": _host,
             "region": _region,
             "type": _type,
@@ -227,6 +230,10 @@ def _gain(scanner: Scanner, parts: _Parts) -> None:
     scanner.expect(":")
     scanner.expect("[")
     parts.gains[value] = _listed(scanner, "]", scanner.number)
+
+
+def _rotated(scanner: Scanner, parts: _Parts) -> None:
+    parts.rotated.append(scanner.value())
 
 
 def _host(scanner: Scanner, parts: _Parts) -> None:

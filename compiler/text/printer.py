@@ -46,6 +46,7 @@ def _lines(graph: Graph, *, elide: bool) -> Iterator[str]:
         yield f"{spelled} zero {clip.zero}" if clip.zero else spelled
     for value, gains in graph.gains.items():
         yield f"gain {spell_value(value)} : [{_listed(repr(gain) for gain in gains)}]"
+    yield from (f"rotated {spell_value(value)}" for value in graph.rotated)
     for name, reason in graph.host_reasons.items():
         yield f"host {quote(name)} : {quote(reason)}"
     for region in graph.regions:

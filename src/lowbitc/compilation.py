@@ -32,6 +32,7 @@ from lowbitc.passes.propagate_moments import batchnorm_moments
 from lowbitc.passes.quantize import Quantize
 from lowbitc.passes.read_quantizers import ReadQuantizers
 from lowbitc.passes.recipes import Recipe
+from lowbitc.passes.rotate_streams import RotateStreams
 from lowbitc.passes.round_weights import RoundWeights
 from lowbitc.passes.synthesize_samples import synthesize_samples
 from lowbitc.passes.take_quantizers import TakeQuantizers
@@ -277,6 +278,7 @@ def _calibrating(
         return (calibrate,)
     layers = itertools.count(1)
     return (
+        RotateStreams(options.bits),
         EqualizeChannels(
             lambda: samples_of(imported, dataset, min(count, _EQUALIZE_ON)),
             options.bits,

@@ -20,6 +20,7 @@ from lowbitc.passes.absorb_shifts import AbsorbShifts
 from lowbitc.passes.chains import Chain, by_output, find_chains
 from lowbitc.passes.folding import FOLDING
 from lowbitc.passes.quantize import level_name
+from lowbitc.passes.rotate_streams import rotate_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,7 @@ def match_program(program: Program, model: str | Path | onnx.ModelProto) -> Matc
     names = {node.name for node in folded.nodes}
     reasons = {n.name: n.reason for s in program.host_steps for n in s.nodes if n.name in names}
     graph = AbsorbShifts().run(folded.replace(host_reasons=reasons)).graph
+    graph = rotate_again(graph, program.rotated)
     layers = tuple(
         layer
         for index, launch in enumerate(program.launches)

@@ -21,6 +21,7 @@ from lowbitc.targets.program.image import Image
 from lowbitc.targets.program.program import HostNode, Port
 from lowbitc.targets.program.records import (
     GAINS_SECTION,
+    ROTATED_SECTION,
     SCALES_SECTION,
     VALUES_SECTION,
     HostRecord,
@@ -169,7 +170,7 @@ def _value(graph: Graph, value: str) -> ValueRecord:
 
 
 def _constants(graph: Graph, steps: Iterable[_Step]) -> Iterator[Section]:
-    """Yield the sections of constants that cross borders, of scales by channel, and of gains."""
+    """Yield the sections of constants that cross borders, of scales, gains and rotated values."""
     launches = [step for step in steps if step.region.where is Where.DEVICE]
     crossing = {v for step in launches for v in step.inputs()} | set(graph.outputs)
     values = {v: graph.constants[v] for v in sorted(crossing) if v in graph.constants}
@@ -186,6 +187,9 @@ def _constants(graph: Graph, steps: Iterable[_Step]) -> Iterator[Section]:
     if graph.gains:
         gains = {v: np.asarray(held, np.float64) for v, held in graph.gains.items()}
         yield Section(SectionType.CONSTANTS, GAINS_SECTION, encode_arrays(gains))
+    if graph.rotated:
+        named: dict[str, Array] = {v: np.zeros(0, np.uint8) for v in graph.rotated}
+        yield Section(SectionType.CONSTANTS, ROTATED_SECTION, encode_arrays(named))
 
 
 def _images(graph: Graph, placement: Placement) -> Iterator[Section]:

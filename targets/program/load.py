@@ -25,6 +25,7 @@ from lowbitc.targets.program.program import (
 )
 from lowbitc.targets.program.records import (
     GAINS_SECTION,
+    ROTATED_SECTION,
     SCALES_SECTION,
     VALUES_SECTION,
     HostRecord,
@@ -119,6 +120,7 @@ class _Loader:
             preprocess=cast("Mapping[str, Json] | None", manifest.preprocess),
             container=self.container,
             gains=self._gains(),
+            rotated=tuple(self._arrays(ROTATED_SECTION)),
             states=self._states(),
         )
 

@@ -100,8 +100,9 @@ class Program:
 
     ``options`` is what the compiler was asked for; ``preprocess`` how images become inputs.
     ``constants`` are outputs and inputs of launches that depend on no input. ``gains`` are, by the
-    user's tensor, what its channels (axis 1) are multiplied by in the program; no engine reads
-    them. ``states`` are inputs that outputs of the sample before feed.
+    user's tensor, what its channels (axis 1) are multiplied by in the program, and ``rotated``
+    names tensors that have another basis there (``rotate_streams``); no engine reads either.
+    ``states`` are inputs that outputs of the sample before feed.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Program:
     preprocess: Mapping[str, Json] | None
     container: Container
     gains: Mapping[str, Array] = field(default_factory=dict[str, "Array"])
+    rotated: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
 
     @property

@@ -3,7 +3,8 @@
 Sections beside the manifest: NP_IMAGE by index of the NP; CPU_PIECE and KNOWN_ANSWER by index of
 their step; CONSTANTS 0 holds values that depend on no input, CONSTANTS 1 the scales of values
 that have one a channel, CONSTANTS 2 the gains of values whose channels were rescaled, CONSTANTS 3
-what the neurons of a layer that learns went through (docs/learning.md).
+what the neurons of a layer that learns went through (docs/learning.md), CONSTANTS 4 the names of
+values in another basis than the user's tensors.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ VALUES_SECTION = 0
 SCALES_SECTION = 1
 GAINS_SECTION = 2
 LEARNING_SECTION = 3
+ROTATED_SECTION = 4
 
 
 @dataclass(frozen=True, slots=True)

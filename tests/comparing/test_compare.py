@@ -105,6 +105,17 @@ def test_values_of_equalized_channels_are_brought_to_the_users_scale() -> None:
     assert np.allclose(match.scaled(value, match.scaled(value, ones), back=True), 1)
 
 
+def test_rotated_streams_are_compared_in_the_basis_that_the_program_has() -> None:
+    graph = rounded("residual", "8/2/2")
+    program = program_of(graph, "8/2/2")
+    assert program.rotated == graph.rotated
+    assert len(program.rotated) == 3
+    match = match_program(program, model_of(NETWORKS["residual"]()))
+    assert match.graph.rotated == program.rotated
+    found = {x.tensor: x.errors for x in sound("residual", "8/2/2").layers}
+    assert all(found[value].accumulated.sqnr_db > 3 for value in program.rotated)
+
+
 def test_a_program_of_another_model_is_refused() -> None:
     program = program_of(rounded("residual", "8/4/4"), "8/4/4")
     with pytest.raises(CompileError) as caught:

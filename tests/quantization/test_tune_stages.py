@@ -20,7 +20,7 @@ from lowbitc.passes.quantize import Quantize
 from lowbitc.passes.recipes import Recipe
 from lowbitc.passes.round_weights import RoundWeights
 from lowbitc.passes.staged_network import StagedNetwork
-from lowbitc.passes.tune_stages import tune_stages
+from lowbitc.passes.tune_stages import shift_image, tune_stages
 from tests.quantization.networks import Builder, residual_network, samples
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def rounded(graph: Graph, bits: str) -> tuple[Graph, Graph]:
     return before, step.run(before).graph
 
 
-def tuned(before: Graph, after: Graph, bits: str) -> Graph:
+def tuned(before: Graph, after: Graph, bits: str, threads: int = 1) -> Graph:
     shape = before.shape("x")
-    return tune_stages(before, after, parse_bits(bits), lambda: samples(COUNT, shape))
+    return tune_stages(before, after, parse_bits(bits), lambda: samples(COUNT, shape), threads)
 
 
 def held_out(graph: Graph, count: int = 200) -> dict[str, np.ndarray]:
@@ -149,12 +149,39 @@ def test_levels_stay_and_what_shares_a_clip_goes_on_to() -> None:
     assert moved.clips["x"] == after.clips["x"]
 
 
-def test_a_second_run_gives_the_same_bits() -> None:
+def test_a_second_run_gives_the_same_bits_on_other_threads() -> None:
     before, after = rounded(residual_network(), "8/2/2")
-    first, second = (tuned(before, damaged(after), "8/2/2") for _ in range(2))
+    first, second = (tuned(before, damaged(after), "8/2/2", threads) for threads in (1, 3))
     assert first.clips == second.clips
     for value, array in first.constants.items():
         assert np.array_equal(array, second.constants[value])
+
+
+def test_layers_on_the_way_come_nearer_to_the_float_ones() -> None:
+    before, after = rounded(residual_network(), "8/2/2")
+    wrong = damaged(after)
+    x = held_out(before)
+    values = tuple(n.outputs[0] for n in before.nodes if isinstance(n, ops.Relu))
+    wanted = FloatSession(before, values, threads=1).arrays(x)
+
+    def gap(graph: Graph) -> float:
+        found = StagedNetwork(graph).forward(x).values
+        gaps = [
+            np.asarray(found[v], np.float64) - np.asarray(wanted[v], np.float64) for v in values
+        ]
+        return float(np.mean([np.square(g).mean() for g in gaps]))
+
+    right, start, end = (gap(g) for g in (after, wrong, tuned(before, wrong, "8/2/2")))
+    assert right < start
+    assert end < right + 0.3 * (start - right)
+
+
+def test_an_image_is_shifted_with_its_edges_repeated() -> None:
+    image = np.arange(16.0).reshape(1, 1, 4, 4)
+    moved = shift_image(image, np.array([0.25, -0.25]))
+    assert np.array_equal(moved[0, 0, :3, 1:], image[0, 0, 1:, :3])
+    assert np.array_equal(moved[0, 0, 3], moved[0, 0, 2])
+    assert np.array_equal(moved[0, 0, :, 0], moved[0, 0, :, 1])
 
 
 def with_a_table() -> Graph:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lowbitc.compiler.elements import I4, I8, ODD2, U2
+from lowbitc.compiler.statistics.choose_ridge import choose_ridge
 from lowbitc.compiler.statistics.fit_layer import (
     FitOptions,
     FittedLayer,
@@ -77,6 +78,25 @@ def test_the_fit_beats_nearest_rounding_on_data_it_has_not_seen() -> None:
     )
     assert fitted_loss < plain_loss
     assert fitted_loss < 0.7 * loss(x[held], y[held], nearest, step, bias)
+
+
+def test_rows_that_hold_the_weights_back_still_say_how_errors_cancel() -> None:
+    random = np.random.default_rng(11)
+    mixing = random.normal(size=(24, 24)) * 0.3 + 1.0
+    levels, fresh = (
+        np.clip(np.rint(random.normal(size=(rows, 1, 24)) @ mixing), -100, 100).astype(np.int8)
+        for rows in (200, 2000)
+    )
+    weights = random.normal(size=(1, 8, 24))
+    noise = 60 * random.normal(size=(200, 1, 8))
+    y = (times(levels, weights) + noise).astype(np.float32)
+    assert choose_ridge(levels, y, weights) > 1
+    fitted = fit_layer(
+        LayerRows(levels, y, -OPEN, OPEN), weights, np.zeros((1, 8)), (ODD2,), SEARCH
+    )
+    wanted = times(fresh, weights).astype(np.float32)
+    bias = np.asarray((times(levels, weights) - times(levels, real(fitted))).mean(axis=0))
+    assert loss(fresh, wanted, fitted.levels, fitted.scales, bias) < 0.023
 
 
 def test_eight_bits_leave_the_layer_as_it_is() -> None:

@@ -158,6 +158,7 @@ def test_every_field_of_a_graph_is_printed() -> None:
         host_reasons={"r": "because"},
         regions=(Region(Where.HOST, ("r",)),),
         gains={"x": (0.5, 2.0)},
+        rotated=("x",),
     )
     empty = Graph(name="", inputs=(), outputs=(), nodes=(), opset=1)
     for field in dataclasses.fields(Graph):
