@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from lowbitc.passes.calibrate_pact import Samples
 
 _MOST_SAMPLES = 512
-_EPOCHS = 10
+_EPOCHS = 5
 _BATCHES = 16
 """Steps of an epoch: few samples make small batches, not fewer steps."""
-_RATE = 0.005
+_RATE = 0.01
 _DECAYS = (0.9, 0.999)
 _TINY = 1e-8
 _LEAST = 1e-3
