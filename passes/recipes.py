@@ -13,7 +13,9 @@ _FEW = 2
 _FINE = FitOptions(clip_rounds=0)
 _MEDIUM = FitOptions(Effort(scales=(0.8, 0.85, 0.9, 0.95, 1.0, 1.05), rounds=1))
 _COARSE = FitOptions(
-    Effort(scales=(0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35), rounds=3, sweeps=3), polish_rounds=2
+    Effort(scales=(0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35), rounds=3, sweeps=3),
+    polish_rounds=2,
+    free_rounding=True,
 )
 
 

@@ -65,7 +65,8 @@ class FitOptions:
     """What a fit tries, the same for every layer and network.
 
     ``clip_rounds`` repeats the target with clipped outputs set free, before rounding, and
-    ``polish_rounds`` after it. ``weigh_ridge`` asks rows that are left out how large λ should be.
+    ``polish_rounds`` after it. ``weigh_ridge`` asks rows that are left out how large λ should be;
+    with ``free_rounding`` that holds for the target alone.
     """
 
     effort: Effort = field(default_factory=Effort)
@@ -73,6 +74,7 @@ class FitOptions:
     clip_rounds: int = 2
     polish_rounds: int = 0
     weigh_ridge: bool = True
+    free_rounding: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +106,7 @@ def fit_layer(
     """
     if coupling is not None:
         coupling = uncouple_empty(coupling, weights[0])
-    problem = _Problem(rows, weights, bias, weigh_ridge=options.weigh_ridge)
+    problem = _Problem(rows, weights, bias, options)
     best_weights = problem.solve(rows.y) if options.mismatch else weights
     target = rows.y
     if options.mismatch and rows.clipped:
@@ -140,7 +142,7 @@ def fit_layer(
 
 def float_error(rows: LayerRows, weights: Float64) -> float:
     """Return the relative error of the best float weights for x: what levels of x can tell."""
-    problem = _Problem(rows, weights, np.zeros(rows.y.shape[1:]))
+    problem = _Problem(rows, weights, np.zeros(rows.y.shape[1:]), FitOptions(weigh_ridge=False))
     best = problem.solve(rows.y)
     variance = float(rows.y.var(axis=0, dtype=np.float64).sum())
     explained = (
@@ -155,14 +157,14 @@ class _Problem:
 
     How far weights may follow the rows, and what errors of rounded weights cost, are two questions:
     a ridge that was found for the one (``choose_ridge``) would hide from the other how errors of
-    inputs cancel. So the target has a system of its own.
+    inputs cancel. So the target may have a system of its own.
 
     The system has the inputs in falling order of their second moments: those rounded first pass
     their errors on, those rounded last keep them, so the heavy ones come first (as in OBQ).
     """
 
     def __init__(
-        self, rows: LayerRows, weights: Float64, bias: Float64, *, weigh_ridge: bool = False
+        self, rows: LayerRows, weights: Float64, bias: Float64, options: FitOptions
     ) -> None:
         self.rows = rows
         self.weights = weights
@@ -172,14 +174,15 @@ class _Problem:
         raw = second_moments(rows.x) / self.count
         centred = raw - self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
         power = np.diagonal(raw, axis1=1, axis2=2).mean(axis=1)
-        ridge = choose_ridge(rows.x, rows.y, weights) if weigh_ridge else 1.0
+        ridge = choose_ridge(rows.x, rows.y, weights) if options.weigh_ridge else 1.0
         second = with_ridge(centred, self.count, power, ridge)
         self.centred = centred
         self.ridge = np.diagonal(second - centred, axis1=1, axis2=2)[:, np.newaxis]
         self.order = np.argsort(-np.diagonal(second, axis1=1, axis2=2), axis=1, kind="stable")
-        self.solving = self.factored(second)[1]
-        held = second if ridge == 1.0 else with_ridge(centred, self.count, power)
-        self.second, self.factor = self.factored(held)
+        self.second, self.factor = self.factored(second)
+        self.solving = self.factor
+        if options.free_rounding and ridge != 1.0:
+            self.second, self.factor = self.factored(with_ridge(centred, self.count, power))
 
     def factored(self, second: Float64) -> tuple[Float64, Float64]:
         """Return a system in order, and its factor."""

@@ -92,7 +92,11 @@ def test_rows_that_hold_the_weights_back_still_say_how_errors_cancel() -> None:
     y = (times(levels, weights) + noise).astype(np.float32)
     assert choose_ridge(levels, y, weights) > 1
     fitted = fit_layer(
-        LayerRows(levels, y, -OPEN, OPEN), weights, np.zeros((1, 8)), (ODD2,), SEARCH
+        LayerRows(levels, y, -OPEN, OPEN),
+        weights,
+        np.zeros((1, 8)),
+        (ODD2,),
+        dataclasses.replace(SEARCH, free_rounding=True),
     )
     wanted = times(fresh, weights).astype(np.float32)
     bias = np.asarray((times(levels, weights) - times(levels, real(fitted))).mean(axis=0))
