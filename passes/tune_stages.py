@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _MOST_SAMPLES = 512
 _EPOCHS = 5
+_NUMBERS_A_SAMPLE = 32
+"""More that moves, and probabilities come nearer but the classes in front do not stay there."""
 _BATCHES = 16
 """Steps of an epoch: few samples make small batches, not fewer steps."""
 _RATE = 0.01
@@ -57,9 +59,9 @@ def tune_stages(
     """Return the rounded ``graph`` with moved scales, biases and clips.
 
     ``before`` is the same network with float weights. What it puts out has to be scores of
-    classes; the graph is returned as it is where it is not, where a layer has no gradient, or
-    where the loss did not fall. ``threads`` (0: all) run parts of a batch side by side, and their
-    sums are added in order.
+    classes; the graph is returned as it is where it is not, where a layer has no gradient, where
+    samples are few for what would move, or where the loss did not fall. ``threads`` (0: all) run
+    parts of a batch side by side, and their sums are added in order.
     """
     results = leaving_values(graph)
     scores = all(
@@ -150,6 +152,8 @@ class _Tuner:
 
     def run(self, samples: Samples) -> Graph:
         self._read(samples)
+        if sum(held.start.size for held in self.moving.values()) > _NUMBERS_A_SAMPLE * self.frames:
+            return self.graph
         size = sum(self.graph.tensor(v).size for n in self.graph.nodes for v in n.outputs)
         self.at_once = max(1, min(_ELEMENTS_AT_ONCE // (2 * size), _SAMPLES_AT_ONCE))
         begun = self._loss()

@@ -201,6 +201,13 @@ def test_networks_that_it_cannot_tune_stay_as_they_are(graph: Graph) -> None:
     assert tuned(before, after, "8/2/2") is after
 
 
+def test_too_few_samples_for_what_would_move_tune_nothing() -> None:
+    before, after = rounded(residual_network(), "8/2/2")
+    wrong = damaged(after)
+    few = samples(4, before.shape("x"))
+    assert tune_stages(before, wrong, parse_bits("8/2/2"), lambda: few, 1) is wrong
+
+
 def test_nothing_is_tuned_from_four_bits_up() -> None:
     before, after = rounded(residual_network(), "8/4/4")
     shape = before.shape("x")
