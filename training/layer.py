@@ -146,27 +146,27 @@ class Layer(nn.Module):
         unit = self.bias_unit.to(self.bias_steps.dtype)
         return self.bias_first.to(unit.dtype) + self.bias_steps * unit
 
-    @torch.no_grad()
     def begin_norm(self, scale: Tensor) -> None:
         """Let batches norm the sums, as they were seen to be, of inputs at a scale."""
-        assert self.normalization is not None  # noqa: S101 - a layer whose sums do not leave
-        _, steps = self.quantizer.levels(self.weights)
-        grown = self.normalization.begin(steps * scale)
-        if grown is not None:
-            self.bias_first += grown
+        with torch.no_grad():
+            assert self.normalization is not None  # noqa: S101 - a layer whose sums do not leave
+            _, steps = self.quantizer.levels(self.weights)
+            grown = self.normalization.begin(steps * scale)
+            if grown is not None:
+                self.bias_first += grown
 
-    @torch.no_grad()
     def fold_norm(self, scale: Tensor) -> None:
         """Put into scales and biases what normed the sums; levels stay."""
-        assert self.normalization is not None  # noqa: S101 - likewise
-        found = self.normalization.end(self.bias())
-        if found is None:
-            return
-        unit, bias = found
-        _, steps = self.quantizer.levels(self.weights)
-        self.quantizer.first *= (unit / (steps * scale)).reshape(-1, 1).to(torch.float64)
-        self.bias_first.copy_(bias)
-        self.bias_steps.zero_()
+        with torch.no_grad():
+            assert self.normalization is not None  # noqa: S101 - likewise
+            found = self.normalization.end(self.bias())
+            if found is None:
+                return
+            unit, bias = found
+            _, steps = self.quantizer.levels(self.weights)
+            self.quantizer.first *= (unit / (steps * scale)).reshape(-1, 1).to(torch.float64)
+            self.bias_first.copy_(bias)
+            self.bias_steps.zero_()
 
     def layout(self, rows: Tensor) -> Tensor:
         """Return rows [O, K] in the layout of the node's weights."""

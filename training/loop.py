@@ -145,13 +145,13 @@ class Trainer:
             self._measure()
             self.network.fold_norms()
 
-    @torch.no_grad()
     def _measure(self) -> None:
         """Take the statistics of layers' sums, each process by itself and the same."""
-        self.network.watch_norms()
-        epoch = len(self.records)
-        for rows in islice(self.batches(epoch), math.ceil(_MEASURED / self.schedule.batch)):
-            self.whole(self._sources(self._known(rows, epoch)))
+        with torch.no_grad():
+            self.network.watch_norms()
+            epoch = len(self.records)
+            for rows in islice(self.batches(epoch), math.ceil(_MEASURED / self.schedule.batch)):
+                self.whole(self._sources(self._known(rows, epoch)))
 
     def _agree(self) -> None:
         """Refuse to train with processes that were given something else."""
