@@ -83,7 +83,7 @@ TASKS = (
         "cifar",
         "cifar_resnet8.onnx",
         "cifar",
-        Training(epochs=3),
+        Training(epochs=7),
         0,
         ("4/4/4", "2/2/2"),
         (("lsq", "pact+"), ("sawb", "pact"), ("sawb+", "pact+"), ("minmax", "pact")),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LEAST_VARIANCE = 1e-3
 """Added to the variance of sums of levels, which are integers."""
+_LEAST_GAIN = 1e-3
+"""The chip's scales are positive: a gain that learns its way through 0 grows again behind it."""
 _LEAST_COUNT = 32
 """Sums of a channel in a batch below which their moments say too little."""
 
@@ -76,7 +78,8 @@ class Normalization(nn.Module):
 
     def affine(self, mean: Tensor, variance: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit and bias of a layer whose sums have these moments."""
-        unit = self.gain * self.spread / (variance + _LEAST_VARIANCE).sqrt()
+        gain = self.gain.abs().clamp(min=_LEAST_GAIN)
+        unit = gain * self.spread / (variance + _LEAST_VARIANCE).sqrt()
         return unit, bias - mean * unit
 
     def watch(self) -> None:

@@ -93,3 +93,19 @@ def test_few_sums_in_a_batch_are_not_normed() -> None:
     assert norm.begin(unit) is None
     assert not norm.live
     assert not norm.gain.requires_grad
+
+
+def test_a_gain_that_learns_its_way_through_zero_gives_a_positive_scale_and_still_learns() -> None:
+    norm = Normalization(4)
+    norm.watch()
+    unit, bias = torch.ones(4), torch.zeros(4)
+    norm(torch.randn(64, 4, generator=torch.Generator().manual_seed(4)), unit, bias, 1)
+    assert norm.begin(unit) is not None
+    with torch.no_grad():
+        norm.gain.copy_(torch.tensor([-0.5, -1e-9, 0.0, 2.0]))
+    norm.gain.requires_grad_()
+    found, _ = norm.affine(torch.zeros(4), torch.ones(4), bias)
+    assert (found > 0).all()
+    found.sum().backward()
+    assert norm.gain.grad is not None
+    assert norm.gain.grad[0] < 0 < norm.gain.grad[3]
