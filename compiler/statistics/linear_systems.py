@@ -108,12 +108,14 @@ def _blocks(inputs: int) -> Iterator[slice]:
 
 
 def _tiles(matrices: Float64, high: int, wide: int) -> Float64:
-    """Cut [G, M, N] into tiles [G, M/high, N/wide, high, wide], filled up with zeros."""
+    """See [G, M, N] as tiles [G, M/high, N/wide, high, wide], filled up with zeros.
+
+    BLAS reads tiles where they stand; copied in one piece they would only cost time.
+    """
     groups, rows, columns = matrices.shape
     down, across = -(-rows // high), -(-columns // wide)
     padded = matrices
     if (down * high, across * wide) != (rows, columns):
         padded = np.zeros((groups, down * high, across * wide))
         padded[:, :rows, :columns] = matrices
-    cut = np.ascontiguousarray(padded).reshape(groups, down, high, across, wide)
-    return np.ascontiguousarray(np.swapaxes(cut, 2, 3))
+    return np.swapaxes(padded.reshape(groups, down, high, across, wide), 2, 3)

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowbitc.compiler.elements import Alphabet
+from lowbitc.compiler.statistics import round_block
 from lowbitc.compiler.statistics.linear_systems import multiply
+from lowbitc.compiler.statistics.round_block import nearest
 from lowbitc.compiler.statistics.weight_scales import fit_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lowbitc.compiler.elements import Float64, LevelType
 
 _BLOCK = 64
@@ -133,25 +136,13 @@ def feed_back(
     weights: Float64, scales: Float64, factor: Float64, levels_type: LevelType
 ) -> Float64:
     """Round column by column, each taking up the errors of those before it; return levels."""
-    inputs = weights.shape[2]
-    columns = _columns_first(weights)
-    levels = np.empty_like(columns)
-    errors = np.zeros_like(columns)
-    backward = np.swapaxes(factor, 1, 2)
-    diagonal = np.diagonal(factor, axis1=1, axis2=2)
-    for start in range(0, inputs, _BLOCK):
-        stop = min(start + _BLOCK, inputs)
-        carried = multiply(backward[:, start:stop, :start], errors[:, :start])
-        for column in range(start, stop):
-            wanted = carried[:, column - start] / diagonal[:, column, np.newaxis]
-            wanted += columns[:, column]
-            wanted /= scales
-            level = nearest(wanted, levels_type)
-            levels[:, column] = level
-            gap = np.subtract(columns[:, column], level * scales, out=errors[:, column])
-            if column + 1 < stop:
-                ahead = factor[:, column, column + 1 : stop, np.newaxis]
-                carried[:, column + 1 - start :] += ahead * gap[:, np.newaxis]
+    columns, given = _columns_first(weights), np.ascontiguousarray(factor)
+    levels, errors = np.empty_like(columns), np.zeros_like(columns)
+    backward, steps = np.swapaxes(given, 1, 2), np.ascontiguousarray(scales)
+    for block in _blocks(weights.shape[2]):
+        known = multiply(backward[:, block, : block.start], errors[:, : block.start])
+        carried = np.ascontiguousarray(known)
+        round_block.feed_back((columns, given, steps, carried, levels, errors), block, levels_type)
     return _columns_last(levels)
 
 
@@ -164,36 +155,29 @@ def descend(
     sweeps: int,
 ) -> Float64:
     """Set one level at a time to its best value given the others, column after column."""
-    inputs = weights.shape[2]
     chosen = _columns_first(levels)
     errors = _columns_first(weights - levels * scales[:, :, np.newaxis])
-    slope = multiply(second, errors)
-    diagonal = np.diagonal(second, axis1=1, axis2=2)
+    system, steps = np.ascontiguousarray(second), np.ascontiguousarray(scales)
+    slope = np.ascontiguousarray(multiply(system, errors))
     for _ in range(sweeps):
         moved = False
-        for start in range(0, inputs, _BLOCK):
-            stop = min(start + _BLOCK, inputs)
-            inner = slope[:, start:stop]
-            changes = np.zeros_like(inner)
-            for column in range(start, stop):
-                wanted = inner[:, column - start] / (diagonal[:, column, np.newaxis] * scales)
-                wanted += chosen[:, column]
-                level = nearest(wanted, levels_type)
-                change = chosen[:, column] - level
-                if not change.any():
-                    continue
-                change *= scales
-                chosen[:, column] = level
-                changes[:, column - start] = change
-                inner += second[:, column, start:stop, np.newaxis] * change[:, np.newaxis]
-            if not changes.any():
+        for block in _blocks(weights.shape[2]):
+            changes = np.zeros((len(slope), block.stop - block.start, slope.shape[2]))
+            arrays = (system, steps, slope, chosen, changes)
+            if not round_block.descend(arrays, block, levels_type):
                 continue
             moved = True
-            slope[:, :start] += multiply(second[:, :start, start:stop], changes)
-            slope[:, stop:] += multiply(second[:, stop:, start:stop], changes)
+            before, behind = slice(0, block.start), slice(block.stop, None)
+            slope[:, before] += multiply(system[:, before, block], changes)
+            slope[:, behind] += multiply(system[:, behind, block], changes)
         if not moved:
             break
     return _columns_last(chosen)
+
+
+def _blocks(inputs: int) -> Iterator[slice]:
+    for start in range(0, inputs, _BLOCK):
+        yield slice(start, min(start + _BLOCK, inputs))
 
 
 def _columns_first(rows: Float64) -> Float64:
@@ -203,18 +187,6 @@ def _columns_first(rows: Float64) -> Float64:
 
 def _columns_last(columns: Float64) -> Float64:
     return np.ascontiguousarray(np.swapaxes(columns, 1, 2))
-
-
-def nearest(steps: Float64, levels_type: LevelType) -> Float64:
-    """Round to the nearest level; ties to even in two's complement, up in odd levels."""
-    if levels_type.alphabet is Alphabet.ODD:
-        found = np.floor(steps * 0.5)
-        found *= 2.0
-        found += 1.0
-    else:
-        found = np.rint(steps)
-    np.maximum(found, levels_type.minimum, out=found)
-    return np.minimum(found, levels_type.maximum, out=found)
 
 
 def row_errors(errors: Float64, second: Float64) -> Float64:

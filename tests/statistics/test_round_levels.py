@@ -15,11 +15,11 @@ from lowbitc.compiler.statistics.linear_systems import (
     solve_right,
     with_ridge,
 )
+from lowbitc.compiler.statistics.round_block import nearest
 from lowbitc.compiler.statistics.round_levels import (
     Effort,
     descend,
     feed_back,
-    nearest,
     polish,
     round_levels,
     row_errors,
