@@ -5,8 +5,9 @@ Kullback-Leibler divergence KL(p ‖ q), smooth and so good to rank by. ``drop``
 is lost if the float network's own probabilities p tell how often each answer is right: where the
 answer changes from i to j, p_i − p_j, and a change between near ties costs next to nothing. A
 sample of several positions loses as much as its worst position. Where one class is the answer of
-most positions (CTC's blank), a sample is a text: repeats are one, that class is none, and where the
-text stays nothing is lost.
+most positions (CTC's blank), a sample is a text: repeats are one, that class is none. Where the
+text stays nothing is lost, and where it changes all of the sample: probabilities of positions say
+little of how often a text is right.
 
 Other outputs are compared by Σ(y − y')² / Σ(y − mean)², for ``divergence`` and ``drop`` alike.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from lowbitc.compiler.elements import Array, Bools, Float64, Int64
+    from lowbitc.compiler.elements import Array, Float64, Int64
 
 _LEAST = 1e-9
 """Probabilities below this say no more than that it is small."""
@@ -86,8 +87,14 @@ def compare(kind: OutputKind, wanted: Array, found: Array, samples: int) -> Chan
     p, q = (_probabilities(kind, side, samples) for side in (wanted, found))
     information = p * (np.log(np.maximum(p, _LEAST)) - np.log(np.maximum(q, _LEAST)))
     answers, chosen = (np.asarray(side.argmax(axis=2), np.int64) for side in (p, q))
-    loss = (_picked(p, answers) - _picked(p, chosen)).max(axis=1)
-    same = _same(answers, chosen)
+    blank = _blank(answers)
+    if blank is None:
+        same = np.asarray((answers == chosen).all(axis=1))
+        loss = (_picked(p, answers) - _picked(p, chosen)).max(axis=1)
+    else:
+        pairs = zip(answers, chosen, strict=True)
+        same = np.asarray([_text(a, blank) == _text(b, blank) for a, b in pairs], np.bool_)
+        loss = np.ones(len(same))
     return Change(
         samples,
         float(information.sum(axis=2).mean(axis=1).sum()),
@@ -96,14 +103,12 @@ def compare(kind: OutputKind, wanted: Array, found: Array, samples: int) -> Chan
     )
 
 
-def _same(answers: Int64, chosen: Int64) -> Bools:
-    """Tell of each sample [n, positions] whether its answers, or the text they spell, stay."""
+def _blank(answers: Int64) -> int | None:
+    """Return the class that most positions of [n, positions] answer with, if they spell texts."""
     classes, counts = np.unique(answers, return_counts=True)
-    blank = int(classes[counts.argmax()])
     if answers.shape[1] == 1 or 2 * int(counts.max()) <= answers.size:
-        return np.asarray((answers == chosen).all(axis=1))
-    pairs = zip(answers, chosen, strict=True)
-    return np.asarray([_text(a, blank) == _text(b, blank) for a, b in pairs], np.bool_)
+        return None
+    return int(classes[counts.argmax()])
 
 
 def _text(answers: Int64, blank: int) -> tuple[int, ...]:

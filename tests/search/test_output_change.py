@@ -35,12 +35,21 @@ def test_logits_are_softened_and_equal_ones_lose_nothing() -> None:
     assert compare(OutputKind(-1), logits, -logits, 5).divergence > 0.1
 
 
-def test_a_line_of_text_loses_as_much_as_its_worst_position() -> None:
-    wanted = np.array([[[0.9, 0.1], [0.7, 0.3], [0.8, 0.2]]])
-    found = np.array([[[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]]])
+def test_a_sample_of_several_positions_loses_as_much_as_its_worst_one() -> None:
+    wanted = np.array([[[0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.6, 0.4]]])
+    found = np.array([[[0.9, 0.1], [0.7, 0.3], [0.8, 0.2], [0.6, 0.4]]])
     changed = compare(SCORES, wanted, found, 1)
     assert changed.drop == pytest.approx(0.6)
     assert changed.agreeing == 0
+
+
+def test_a_text_that_changes_is_lost_whole_however_unsure_it_was() -> None:
+    wanted = np.array([[[0.9, 0.1], [0.55, 0.45], [0.8, 0.2]]] * 2)
+    found = wanted.copy()
+    found[0, 1] = 0.45, 0.55
+    changed = compare(SCORES, wanted, found, 2)
+    assert changed.drop == pytest.approx(1 / 2)
+    assert changed.agreeing == 1
 
 
 def _spelled(*texts: str) -> Array:
