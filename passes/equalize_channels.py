@@ -6,6 +6,7 @@ Nagel et al. 2019), and a clip's bounds may differ by channel on the chip. So ea
 levels as far apart as suits it. A depthwise reader has a scale for each channel: there that costs
 nothing. Other readers' weights pay with coarser levels where factors spread; ``channel_steps``
 weighs both, so the pair of layers gets the factors that cost it least, and none where none help.
+A residual stream, which Adds join, gets one set of factors for all its values.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from lowbitc.compiler.bits import Bits
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.graph import Graph, fresh_name
-from lowbitc.compiler.ir.groups import CLIPS, POOLS, WEIGHTED
+from lowbitc.compiler.ir.groups import WEIGHTED
 from lowbitc.compiler.ir.types import TensorType
 from lowbitc.compiler.manager import PassResult
-from lowbitc.compiler.statistics.channel_steps import choose_steps
-from lowbitc.passes.chains import Chain, channels_of, clip_bounds, find_chains
+from lowbitc.compiler.statistics.channel_steps import Reading, choose_steps
+from lowbitc.passes.chains import Chain, channels_of, clip_bounds
+from lowbitc.passes.joined_values import Joined, Reader, find_joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,14 +43,6 @@ _NOISE = {1: 0.363, 2: 0.119, 4: 0.0115, 8: 0.0001}
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """A weighted node that reads the channels, each ``repeat`` times in a row."""
-
-    node: Node
-    repeat: int
-
-
-@dataclass(frozen=True, slots=True)
 class EqualizeChannels:
     """Rescale channels of activations of at most ``up_to`` bits between weighted layers."""
 
@@ -59,22 +53,19 @@ class EqualizeChannels:
 
     def run(self, graph: Graph) -> PassResult:
         """Return an equal float graph."""
-        found: list[tuple[Chain, tuple[Reader, ...]]] = []
-        for chain in find_chains(graph):
-            width = self.bits.activation_bits(chain.compute)
-            clips = chain.activation is not None and isinstance(chain.activation, CLIPS)
-            layer = isinstance(chain.compute, WEIGHTED) and clips and chain.shift is None
-            readers = _readers(graph, chain.output, 1) if layer and width <= self.up_to else ()
-            if readers:
-                found.append((chain, readers))
+        found = [joined for joined in find_joined(graph) if self._few(joined)]
         if not found:
             return PassResult(graph, changed=False)
-        rows = self._collect(graph, [chain.output for chain, _ in found])
+        rows = self._collect(graph, [c.output for joined in found for c in joined.clipped])
         edit = _Edit(graph)
-        for chain, readers in found:
-            top = (1 << self.bits.activation_bits(chain.compute)) - 1
-            edit.rescale(chain, readers, self._factors(edit, readers, rows[chain.output], top))
+        for joined in found:
+            edit.rescale(joined, self._factors(edit, joined, rows))
         return PassResult(edit.done(), changed=True)
+
+    def _few(self, joined: Joined) -> bool:
+        """Whether any of the values has few levels."""
+        widths = (self.bits.activation_bits(chain.compute) for chain in joined.clipped)
+        return any(width <= self.up_to for width in widths)
 
     def _collect(self, graph: Graph, values: list[str]) -> Mapping[str, Float32]:
         """Return some of what is in each channel, [C, n], evenly from all samples."""
@@ -90,51 +81,30 @@ class EqualizeChannels:
                 parts[value].append(np.ascontiguousarray(taken).copy())
         return {value: np.concatenate(held, axis=1) for value, held in parts.items()}
 
-    def _factors(
-        self, edit: _Edit, readers: tuple[Reader, ...], rows: Float32, top: int
-    ) -> Float64:
+    def _factors(self, edit: _Edit, joined: Joined, rows: Mapping[str, Float32]) -> Float64:
         """Return what to divide each channel by."""
-        power = np.square(rows, dtype=np.float64).mean(axis=1)
-        energy, shared = np.zeros(len(rows)), np.zeros(len(rows))
-        for reader in readers:
-            squares = edit.energy(reader, len(rows))
-            squares = squares / (float((squares * power).sum()) or 1.0)
-            energy += squares
-            if not _is_depthwise(edit.graph, reader.node):
-                shared += squares * _NOISE[self.bits.weight_bits(reader.node, first=False)]
-        steps = choose_steps(rows, energy, shared, top)
+        readings: list[Reading] = []
+        energies: dict[str, Float64] = {}
+        for chain in reversed(joined.chains):
+            value = chain.output
+            channels = channels_of(edit.graph, chain.compute)
+            energy, shared = np.zeros(channels), np.zeros(channels)
+            for reader in joined.readers[value]:
+                power = np.square(rows[value], dtype=np.float64).mean(axis=1)
+                squares = edit.energy(reader, channels)
+                squares = squares / (float((squares * power).sum()) or 1.0)
+                energy += squares
+                if not _is_depthwise(edit.graph, reader.node):
+                    shared += squares * _NOISE[self.bits.weight_bits(reader.node, first=False)]
+            for summed in joined.sums[value]:
+                energy += energies[summed]
+            energies[value] = energy
+            if chain.activation is not None:
+                top = (1 << self.bits.activation_bits(chain.compute)) - 1
+                readings.append(Reading(rows[value], energy, shared, top))
+        steps = choose_steps(*readings)
         factors = steps / np.exp(np.log(steps).mean())
         return np.asarray(np.clip(factors, 1 / _LARGEST, _LARGEST))
-
-
-def _readers(graph: Graph, value: str, repeat: int) -> tuple[Reader, ...]:
-    """Return the weighted nodes behind a value; () where anything else reads it."""
-    if value in graph.outputs:
-        return ()
-    found: list[Reader] = []
-    for node in graph.consumers().get(value, []):
-        behind: tuple[Reader, ...] = ()
-        if node.name in graph.host_reasons:
-            return ()
-        if isinstance(node, WEIGHTED) and node.inputs[0] == value:
-            whole = not isinstance(node, ops.Dense) or len(graph.shape(value)) == _FLAT
-            behind = (Reader(node, repeat),) if whole else ()
-        elif isinstance(node, POOLS):
-            behind = _readers(graph, node.outputs[0], repeat)
-        elif isinstance(node, (ops.Reshape, ops.Flatten)):
-            before, after = graph.shape(value), graph.shape(node.outputs[0])
-            kept = before[0] == after[0]
-            if kept and len(after) == _FLAT:
-                size = after[1] // before[1]
-                behind = _readers(graph, node.outputs[0], repeat * size)
-        if not behind:
-            return ()
-        found += behind
-    return tuple(found)
-
-
-_FLAT = 2
-"""Rank of what a dense layer reads behind a convolution."""
 
 
 def _is_depthwise(graph: Graph, node: Node) -> bool:
@@ -154,14 +124,21 @@ class _Edit:
         self.types = dict(graph.types)
         self.gains = dict(graph.gains)
 
-    def rescale(self, chain: Chain, readers: tuple[Reader, ...], factors: Float64) -> None:
+    def rescale(self, joined: Joined, factors: Float64) -> None:
+        for chain in joined.writers:
+            self._write(chain, 1 / factors)
+        for reader in (reader for found in joined.readers.values() for reader in found):
+            node = self.nodes[reader.node.name]
+            weights = self._read(node, np.repeat(factors, reader.repeat))
+            self.nodes[node.name] = dataclasses.replace(
+                node, inputs=(node.inputs[0], weights, *node.inputs[2:])
+            )
+
+    def _write(self, chain: Chain, inverse: Float64) -> None:
+        """Multiply what a layer puts out by a number for each channel."""
         graph = self.graph
         producer = self.nodes[chain.compute.name]
         axis = 1 if isinstance(producer, ops.ConvTranspose) else 0
-        groups = producer.groups if isinstance(producer, ops.ConvTranspose) else 1
-        if groups > 1:
-            return
-        inverse = 1 / factors
         inputs = [producer.inputs[0], self._scaled(producer.inputs[1], inverse, axis)]
         inputs += [self._scaled(v, inverse, 0) for v in producer.inputs[2:] if v]
         self.nodes[producer.name] = dataclasses.replace(producer, inputs=tuple(inputs))
@@ -179,12 +156,6 @@ class _Edit:
                 sources=clip.sources,
             )
         self._note(chain.output, inverse)
-        for reader in readers:
-            node = self.nodes[reader.node.name]
-            weights = self._read(node, np.repeat(factors, reader.repeat))
-            self.nodes[node.name] = dataclasses.replace(
-                node, inputs=(node.inputs[0], weights, *node.inputs[2:])
-            )
 
     def _note(self, value: str, gains: Float64) -> None:
         """Keep what a value's channels are multiplied by, and those of what it moves into."""

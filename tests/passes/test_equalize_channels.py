@@ -42,6 +42,19 @@ def uneven(*, capped: bool = False) -> Graph:
     return net.graph(net.dense(net.flat(deep), 5))
 
 
+def residual(*, leaves: bool) -> tuple[Graph, tuple[str, str]]:
+    """Return a network with an uneven stream, and what is in front of and behind its Add."""
+    net = Builder((1, 3, 12, 12))
+    first = net.conv("x", 4)
+    spread = np.array([4, 1, 0.25, 1], np.float32)
+    net.constants["w0"] = net.constants["w0"] * spread.reshape(-1, 1, 1, 1)
+    net.constants["b0"] = net.constants["b0"] * spread
+    first = net.relu(first)
+    summed = net.relu(net.add(net.conv(first, 4), first))
+    last = summed if leaves else net.relu(net.conv(summed, 4))
+    return net.graph(last), (first, summed)
+
+
 def sizes(graph: Graph, value: str) -> Float64:
     found = FloatSession(graph, [value], threads=1).arrays(
         {"x": np.concatenate([s["x"] for s in samples()])}
@@ -49,7 +62,10 @@ def sizes(graph: Graph, value: str) -> Float64:
     return np.asarray(np.sqrt((np.asarray(found, np.float64) ** 2).mean(axis=(0, 2, 3))))
 
 
-@pytest.mark.parametrize("graph", [uneven(), uneven(capped=True), residual_network()])
+@pytest.mark.parametrize(
+    "graph",
+    [uneven(), uneven(capped=True), residual_network(), residual(leaves=False)[0]],
+)
 def test_the_function_stays(graph: Graph) -> None:
     result = step(graph).run(graph)
     assert result.changed
@@ -85,11 +101,20 @@ def test_channels_that_coarse_weights_read_stay_nearer_to_what_they_were() -> No
     assert ratios[0] > 1.3 * ratios[1]
 
 
-def test_a_value_that_a_residual_add_reads_is_left_alone() -> None:
-    net = Builder((1, 3, 12, 12))
-    first = net.relu(net.conv("x", 4))
-    graph = net.graph(net.add(first, net.conv(first, 4)))
+def test_a_residual_stream_that_leaves_is_left_alone() -> None:
+    graph, _ = residual(leaves=True)
     assert not step(graph).run(graph).changed
+
+
+def test_a_residual_stream_becomes_alike_as_a_whole() -> None:
+    graph, values = residual(leaves=False)
+    after = step(graph, "8/8/2").run(graph).graph
+    gains = [np.asarray(after.gains[value]) for value in values]
+    assert np.array_equal(*gains)
+    assert gains[0].max() / gains[0].min() > 3
+    for value in values:
+        before, found = sizes(graph, value), sizes(after, value)
+        assert found.max() / found.min() < 0.7 * before.max() / before.min()
 
 
 def test_activations_of_eight_bits_are_left_alone() -> None:
@@ -98,7 +123,7 @@ def test_activations_of_eight_bits_are_left_alone() -> None:
     assert wide.run(graph).graph is graph
 
 
-@pytest.mark.parametrize("graph", [uneven(), residual_network()])
+@pytest.mark.parametrize("graph", [uneven(), residual_network(), residual(leaves=False)[0]])
 def test_the_gains_say_what_values_were_multiplied_by(graph: Graph) -> None:
     after = step(graph).run(graph).graph
     x = {"x": np.random.default_rng(5).normal(size=(2, 3, 12, 12)).astype(np.float32)}
