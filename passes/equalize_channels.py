@@ -44,12 +44,17 @@ _NOISE = {1: 0.363, 2: 0.119, 4: 0.0115, 8: 0.0001}
 
 @dataclass(frozen=True, slots=True)
 class EqualizeChannels:
-    """Rescale channels of activations of at most ``up_to`` bits between weighted layers."""
+    """Rescale channels of activations of at most ``up_to`` bits between weighted layers.
+
+    In residual streams, where factors that suit one value have to suit all, that pays at fewer
+    bits only (``streams_up_to``).
+    """
 
     name: ClassVar[str] = "equalize-channels"
     samples: Samples
     bits: Bits = Bits()
     up_to: int = 4
+    streams_up_to: int = 2
 
     def run(self, graph: Graph) -> PassResult:
         """Return an equal float graph."""
@@ -64,8 +69,9 @@ class EqualizeChannels:
 
     def _few(self, joined: Joined) -> bool:
         """Whether any of the values has few levels."""
+        most = self.up_to if len(joined.chains) == 1 else self.streams_up_to
         widths = (self.bits.activation_bits(chain.compute) for chain in joined.clipped)
-        return any(width <= self.up_to for width in widths)
+        return any(width <= most for width in widths)
 
     def _collect(self, graph: Graph, values: list[str]) -> Mapping[str, Float32]:
         """Return some of what is in each channel, [C, n], evenly from all samples."""
