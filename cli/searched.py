@@ -124,7 +124,7 @@ def _tried(found: Found) -> Table:
     """Return the mixes whose programs were made and measured."""
     from lowbitc.cli.present import Column, Table
 
-    titles = ("layers narrower", "drop", "as float", "bytes", "energy", "NPs")
+    titles = ("layers narrower", "drop", "±", "as float", "bytes", "energy", "NPs")
     columns = (*(Column(title, "right") for title in titles), Column(""))
     return Table(columns, tuple(_row(tried, found) for tried in found.tried))
 
@@ -134,6 +134,7 @@ def _row(tried: Tried, found: Found) -> tuple[str, ...]:
     return (
         str(tried.mix.narrowed),
         f"{trial.drop:.4f}",
+        "" if found.labelled else f"{trial.margin:.4f}",
         f"{trial.agreement:.1%}",
         f"{trial.size_bytes:,}",
         f"{quantity(trial.energy_j)}J",

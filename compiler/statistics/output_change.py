@@ -44,6 +44,7 @@ class Change:
     samples: int = 0
     divergence_sum: float = 0.0
     drop_sum: float = 0.0
+    drop_squares: float = 0.0
     agreeing: int = 0
     """Samples whose answers are all the same; of values, none are counted."""
     error: float = 0.0
@@ -55,6 +56,7 @@ class Change:
             self.samples + other.samples,
             self.divergence_sum + other.divergence_sum,
             self.drop_sum + other.drop_sum,
+            self.drop_squares + other.drop_squares,
             self.agreeing + other.agreeing,
             self.error + other.error,
             self.power + other.power,
@@ -69,6 +71,13 @@ class Change:
     def drop(self) -> float:
         """Expected loss of accuracy, or relative squared error of values."""
         return max(self.drop_sum / max(self.samples, 1), self._relative)
+
+    @property
+    def drop_margin(self) -> float:
+        """Standard error of the expected loss: what another choice of samples may make of it."""
+        count = max(self.samples, 1)
+        variance = self.drop_squares / count - (self.drop_sum / count) ** 2
+        return float(np.sqrt(max(variance, 0.0) / count))
 
     @property
     def _relative(self) -> float:
@@ -99,6 +108,7 @@ def compare(kind: OutputKind, wanted: Array, found: Array, samples: int) -> Chan
         samples,
         float(information.sum(axis=2).mean(axis=1).sum()),
         float(loss[~same].sum()),
+        float(np.square(loss[~same]).sum()),
         int(same.sum()),
     )
 

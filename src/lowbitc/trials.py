@@ -52,6 +52,7 @@ class Trial:
 
     ``drop`` is float's metric less the program's where there are labels, else the drop that
     compiler/statistics/output_change.py expects. ``value`` and ``float_value`` are the metric.
+    ``margin`` is the standard error of an expected drop; of a metric's it is 0.
     ``weights`` says how they were rounded; ``layers`` are the chip's by its cost model.
     """
 
@@ -68,6 +69,7 @@ class Trial:
     divergence: float = 0.0
     agreement: float = 0.0
     drop: float = 0.0
+    margin: float = 0.0
     value: float | None = None
     float_value: float | None = None
 
@@ -82,6 +84,7 @@ class Trial:
             "divergence": self.divergence,
             "agreement": self.agreement,
             "drop": self.drop,
+            "margin": self.margin,
             "value": self.value,
             "float_value": self.float_value,
         }
@@ -180,18 +183,19 @@ class Trials:
 
     def _judged(self, trial: Trial, change: Change, found: Tally) -> Trial:
         value = float_value = None
-        drop = change.drop
+        drop, margin = change.drop, change.drop_margin
         if self.labelled:
             value = self.metric.value(found.rows())
             float_value = self.metric.value(found.rows(1))
             sign = 1 if self.metric.traits.higher_is_better else -1
-            drop = sign * (float_value - value)
+            drop, margin = sign * (float_value - value), 0.0
         return dataclasses.replace(
             trial,
             samples=change.samples,
             divergence=change.divergence,
             agreement=change.agreeing / max(change.samples, 1),
             drop=drop,
+            margin=margin,
             value=value,
             float_value=float_value,
         )

@@ -111,7 +111,7 @@ class Walk:
         if low < first:
             start = self.tried(mixes[first]).trial
             if not self._keeps(start):
-                raise CompileError([_over_drop(start.drop, self.bounds.max_drop or 0.0)])
+                raise CompileError([_over_drop(_likely(start), self.bounds.max_drop or 0.0)])
             low = first
         if high - low == 1 and high < len(mixes):
             mixes = tuple(_past(mixes[low:]))
@@ -119,7 +119,7 @@ class Walk:
         return self.tried(mixes[low])
 
     def _keeps(self, trial: Trial) -> bool:
-        return trial.drop <= (self.bounds.max_drop or 0.0)
+        return _likely(trial) <= (self.bounds.max_drop or 0.0)
 
     def _walk(self, mixes: Sequence[Mix], low: int, trials: int) -> tuple[int, int]:
         """Return the last mix known to keep the drop, and the first beyond it known not to.
@@ -145,7 +145,7 @@ class Walk:
                 low = index
             else:
                 high = index
-            scale = max(found.trial.drop, most / 4) / max(found.mix.drop, 1e-9)
+            scale = max(_likely(found.trial), most / 4) / max(found.mix.drop, 1e-9)
         return low, high
 
 
@@ -180,6 +180,11 @@ def _over_budget(over: list[str]) -> Diagnostic:
         found=f"{', '.join(over)} with as few bits as the search takes",
         hint="give a larger budget, or a smaller network",
     )
+
+
+def _likely(trial: Trial) -> float:
+    """Return a drop with its standard error: on other samples it may be as large."""
+    return trial.drop + trial.margin
 
 
 def _over_drop(drop: float, most: float) -> Diagnostic:

@@ -77,6 +77,17 @@ def test_values_are_compared_by_their_relative_error() -> None:
     assert compare(OutputKind(), wanted, wanted + 0.5, 2).drop == pytest.approx(0.5 / 2)
 
 
+def test_a_drop_has_the_standard_error_of_its_samples() -> None:
+    wanted = np.array([[0.9, 0.1], [0.7, 0.3], [0.8, 0.2], [0.6, 0.4]])
+    found = wanted.copy()
+    found[[0, 3]] = found[[0, 3], ::-1]
+    losses = np.array([0.8, 0, 0, 0.2])
+    changed = compare(SCORES, wanted, found, 4)
+    assert changed.drop == pytest.approx(losses.mean())
+    assert changed.drop_margin == pytest.approx(losses.std() / 2)
+    assert compare(SCORES, wanted, wanted, 4).drop_margin == 0
+
+
 def test_batches_add_up() -> None:
     rng = np.random.default_rng(1)
     wanted, found = rng.normal(size=(2, 6, 4))
@@ -86,6 +97,7 @@ def test_batches_add_up() -> None:
         Change(),
     )
     assert parts.drop == pytest.approx(whole.drop)
+    assert parts.drop_margin == pytest.approx(whole.drop_margin)
     assert parts.divergence == pytest.approx(whole.divergence)
 
 

@@ -23,8 +23,8 @@ def _mix(layers: str) -> Mix:
 class _Fake:
     """Stands for trials and path: a layer loses its cost and saves ten bytes."""
 
-    def __init__(self, costs: dict[str, float], layers: str) -> None:
-        self.costs = costs
+    def __init__(self, costs: dict[str, float], layers: str, margin: float) -> None:
+        self.costs, self.margin = costs, margin
         self.mixes = tuple(_mix(layers[:n]) for n in range(len(layers) + 1))
         self.full = self.run(Mix())
         self.compiled = 0
@@ -36,11 +36,17 @@ class _Fake:
         self.compiled = getattr(self, "compiled", 0) + measured
         drop = sum(self.costs[layer] for layer, _ in mix.widths)
         size = 100 - 10 * len(mix.widths)
-        return SimpleNamespace(drop=drop, size_bytes=size, energy_j=1.0, processors=1)
+        held = {"drop": drop, "margin": self.margin if drop else 0.0, "size_bytes": size}
+        return SimpleNamespace(**held, energy_j=1.0, processors=1)
 
 
-def _walk(layers: str = "abcde", costs: dict[str, float] = COSTS, **bounds: Any) -> Walk:  # noqa: ANN401
-    fake = _Fake(costs, layers)
+def _walk(
+    layers: str = "abcde",
+    costs: dict[str, float] = COSTS,
+    margin: float = 0.0,
+    **bounds: Any,  # noqa: ANN401
+) -> Walk:
+    fake = _Fake(costs, layers, margin)
     return Walk(cast("Any", fake), cast("Any", fake), Bounds(**bounds))
 
 
@@ -51,6 +57,11 @@ def _layers(mix: Mix) -> str:
 def test_a_step_that_is_too_much_is_gone_around() -> None:
     walk = _walk(max_drop=0.01)
     assert _layers(walk.farthest(0).mix) == "abd"
+
+
+def test_a_drop_keeps_its_bound_with_its_standard_error() -> None:
+    walk = _walk(margin=0.008, max_drop=0.01)
+    assert _layers(walk.farthest(0).mix) == "a"
 
 
 def test_all_is_taken_where_nothing_is_too_much() -> None:
