@@ -1,7 +1,7 @@
 """Measure what tuning gives: post-training rounding and training for the same bits, in one run.
 
-    python benchmarks/tuning.py --zoo ZOO --data DATA [--only TASK ...] [--seeds 0 1 2]
-        [--threads 1] [--results FILE] [--markdown FILE]
+    python benchmarks/tuning.py --zoo ZOO --data DATA [--only TASK ...] [--bits B ...] [--epochs N]
+        [--seeds 0 1 2] [--threads 1] [--results FILE] [--markdown FILE]
 
 ZOO holds digit_cnn.onnx, legere_crnn_bn.onnx, and what float_networks.py makes: fashion_vgg.onnx
 and cifar_resnet8.onnx. DATA holds NAME_train.npz (x and y), NAME_calib.npz (x) and NAME_test.npz (x
@@ -209,7 +209,15 @@ def measure(task: Task, arguments: argparse.Namespace) -> None:
         for bits, weights, clips in cases(task):
             for seed in arguments.seeds if weights == "lsq" else arguments.seeds[:1]:
                 row = {"method": f"{weights}, {clips}", "bits": bits, "seed": seed}
+                row["epochs"] = task.training.epochs
                 held.put(row, partial(held.tuned, bits, weights, clips, seed))
+
+
+def chosen(task: Task, arguments: argparse.Namespace) -> Task:
+    """Return a task with the bits and epochs that are asked for."""
+    bits = tuple(b for b in task.bits if not arguments.bits or b in arguments.bits)
+    epochs = arguments.epochs or task.training.epochs
+    return replace(task, bits=bits, training=replace(task.training, epochs=epochs))
 
 
 def markdown(rows: list[Row]) -> str:
@@ -234,6 +242,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     names = [task.name for task in TASKS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="TASK")
+    parser.add_argument("--bits", nargs="+", default=[])
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path)
@@ -245,7 +255,7 @@ def main() -> None:
         arguments.rows = [json.loads(line) for line in arguments.results.open(encoding="utf-8")]
     for task in TASKS:
         if task.name in arguments.only:
-            measure(task, arguments)
+            measure(chosen(task, arguments), arguments)
     if arguments.markdown is not None:
         arguments.markdown.write_text(markdown(arguments.rows), encoding="utf-8")
 

@@ -11,6 +11,8 @@ from lowbitc.compiler.bits import parse_bits
 from lowbitc.compiler.execute import FloatSession
 from lowbitc.compiler.ir import ops
 from lowbitc.compiler.ir.verify import verify
+from lowbitc.compiler.statistics.channel_steps import Reading, choose_steps
+from lowbitc.passes import equalize_channels as equalizing
 from lowbitc.passes.equalize_channels import EqualizeChannels
 from tests.quantization.networks import Builder, residual_network, samples
 
@@ -115,6 +117,25 @@ def test_a_residual_stream_becomes_alike_as_a_whole() -> None:
     for value in values:
         before, found = sizes(graph, value), sizes(after, value)
         assert found.max() / found.min() < 0.7 * before.max() / before.min()
+
+
+def test_an_error_in_front_of_an_add_also_costs_what_it_costs_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph, _ = residual(leaves=False)
+    taken: list[Reading] = []
+
+    def choose(*readings: Reading) -> Float64:
+        taken.extend(readings)
+        return choose_steps(*readings)
+
+    monkeypatch.setattr(equalizing, "choose_steps", choose)
+    step(graph, "8/8/2").run(graph)
+    summed, first = taken[:2]  # those behind come first
+    # A value's own reader costs 1 for an error as large as the value.
+    for reading, energy in ((summed, summed.energy), (first, first.energy - summed.energy)):
+        power = np.square(reading.rows, dtype=np.float64).mean(axis=1)
+        assert float((energy * power).sum()) == pytest.approx(1)
 
 
 def test_a_residual_stream_of_more_than_two_bits_is_left_alone() -> None:
