@@ -9,6 +9,7 @@ values, only zeros, only values of a sign the levels do not have) the scale is 1
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -158,9 +159,17 @@ def _outermost(levels: LevelType) -> int:
 
 def _min_max_scale(histogram: Histogram, levels: LevelType) -> float:
     """Give the scale at which the extremes are outermost levels; 0.0 if there is none."""
-    above = histogram.maximum / levels.maximum if levels.maximum else 0.0
-    below = histogram.minimum / levels.minimum if levels.minimum else 0.0
-    return max(above, below, 0.0)
+    ends = ((histogram.maximum, levels.maximum), (histogram.minimum, levels.minimum))
+    return max(_reaching(extreme, level) for extreme, level in ends)
+
+
+def _reaching(extreme: float, level: int) -> float:
+    """Give the smallest scale at which a level is not nearer to 0 than an extreme of its sign."""
+    if not level or extreme / level <= 0:
+        return 0.0
+    scale = extreme / level
+    # The quotient may have been rounded down, which would leave the extreme outside.
+    return scale if abs(scale * level) >= abs(extreme) else math.nextafter(scale, math.inf)
 
 
 def _fractions(histogram: Histogram, levels: LevelType, whole: float) -> Float64:

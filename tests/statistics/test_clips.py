@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -113,6 +113,7 @@ def test_powers_of_two_scale_every_clip_exactly(
 
 
 @given(few_values, level_types)
+@example(np.array([59.25], np.float32), I4)  # 7 times a seventh of it is less than it
 def test_min_max_clips_nothing_that_has_a_sign_in_the_levels(
     values: Values, levels: LevelType
 ) -> None:
