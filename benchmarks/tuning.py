@@ -67,8 +67,8 @@ TASKS = (
         "fashion",
         "fashion_vgg.onnx",
         "fashion",
-        Training(epochs=2),
-        30_000,
+        Training(epochs=3, flip=True, shift=1),
+        0,
         ("4/4/4", "2/2/2", "2/1/1"),
     ),
     Task(
