@@ -220,12 +220,17 @@ def chosen(task: Task, arguments: argparse.Namespace) -> Task:
     return replace(task, bits=bits, training=replace(task.training, epochs=epochs))
 
 
+def _key(row: Row) -> tuple[str, str, str]:
+    epochs = f", {row['epochs']} epochs" if "epochs" in row else ""
+    return row["task"], row["bits"], row["method"] + epochs
+
+
 def markdown(rows: list[Row]) -> str:
     """Return a table: a line for each task, bits and method, with all seeds."""
     lines = ["| network | bits | method | score (of the trained network), a seed each | seconds |"]
     lines.append("|---|---|---|---|---|")
-    for key in dict.fromkeys((r["task"], r["bits"], r["method"]) for r in rows):
-        found = [r for r in rows if (r["task"], r["bits"], r["method"]) == key]
+    for key in dict.fromkeys(_key(r) for r in rows):
+        found = [r for r in rows if _key(r) == key]
         scores = ", ".join(
             f"{r['score']:.2%}" + (f" ({r['framework']:.2%})" if r.get("framework") else "")
             for r in found

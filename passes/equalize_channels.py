@@ -95,8 +95,8 @@ class EqualizeChannels:
             value = chain.output
             channels = channels_of(edit.graph, chain.compute)
             energy, shared = np.zeros(channels), np.zeros(channels)
+            power = np.square(rows[value], dtype=np.float64).mean(axis=1) if value in rows else 0.0
             for reader in joined.readers[value]:
-                power = np.square(rows[value], dtype=np.float64).mean(axis=1)
                 squares = edit.energy(reader, channels)
                 squares = squares / (float((squares * power).sum()) or 1.0)
                 energy += squares

@@ -84,7 +84,8 @@ def _loss(tried: Tried, found: Found) -> str:
             f"{found.metric} {trial.value:.4f} (float {trial.float_value:.4f}, "
             f"drop {trial.drop:.4f})"
         )
-    return f"expected drop {trial.drop:.4f} ({trial.agreement:.1%} of the answers as float's)"
+    drop = f"{trial.drop:.4f} ± {trial.margin:.4f}"
+    return f"expected drop {drop} ({trial.agreement:.1%} of the answers as float's)"
 
 
 def _change(value: float, full: float) -> str:

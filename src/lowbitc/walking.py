@@ -111,7 +111,7 @@ class Walk:
         if low < first:
             start = self.tried(mixes[first]).trial
             if not self._keeps(start):
-                raise CompileError([_over_drop(_likely(start), self.bounds.max_drop or 0.0)])
+                raise CompileError([_over_drop(start, self.bounds.max_drop or 0.0)])
             low = first
         if high - low == 1 and high < len(mixes):
             mixes = tuple(_past(mixes[low:]))
@@ -187,11 +187,12 @@ def _likely(trial: Trial) -> float:
     return trial.drop + trial.margin
 
 
-def _over_drop(drop: float, most: float) -> Diagnostic:
+def _over_drop(trial: Trial, most: float) -> Diagnostic:
+    drop = f"{trial.drop:.4f} ± {trial.margin:.4f}"
     return error(
         "LB452",
         "no mix of bits that was tried keeps the drop",
-        found=f"a drop of {drop:.4f} with as many bits as the budgets leave",
+        found=f"a drop of {drop} with as many bits as the budgets leave",
         allowed=f"{most:.4f}",
         hint="allow a larger drop or budget, give more calibration samples, or train the "
         "network for few bits",
