@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.types import StringParamType
 
 from lowbitc.cli import settings
 
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
 
 # Whether a file exists and can be read is found by its reader, whose findings have codes.
 FILE = click.Path(path_type=Path)
+
+
+class DataSource(StringParamType):
+    """Where samples come from, as it is spelled; its reader finds what is wrong with it."""
+
+    def get_missing_message(
+        self,
+        param: click.Parameter,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None = None,  # noqa: ARG002 - click 8.1 does not give it
+    ) -> str:
+        """Say what the option takes."""
+        return (
+            "It takes an .npz whose arrays are named like the model's inputs (or x), with labels "
+            "in y; a folder of images with one subfolder a class; or package.module:function."
+        )
+
+
+DATA = DataSource()
 
 
 def model_argument() -> Decorator:
@@ -34,6 +53,7 @@ def data_option() -> Decorator:
     """Take labelled data."""
     return click.option(
         "--data",
+        type=DATA,
         required=True,
         metavar="DATA",
         help="An .npz, a folder of images with one subfolder a class, or package.module:function.",

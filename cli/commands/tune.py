@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @options.model_argument()
 @click.option(
     "--data",
+    type=options.DATA,
     required=True,
     metavar="DATA",
     help="Examples to train on: an .npz, a folder of images, or package.module:function.",

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from lowbitc.cli import options, settings
 from lowbitc.cli.exit_codes import ExitCode, exit_code
 from lowbitc.cli.lazy import LazyGroup
+from lowbitc.cli.main import lowbitc
 from lowbitc.compiler.codes import CATALOGUE
 from lowbitc.compiler.diagnostics import (
     CompileError,
@@ -171,6 +172,18 @@ def test_wrong_use_is_exit_code_2() -> None:
 
 def test_an_unknown_option_is_exit_code_2() -> None:
     assert run(KeyError("x"), "--no-such-option")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("simulate", "a.lbc"), ("gate", "a.lbc"), ("compare", "a.onnx", "a.lbc"), ("tune", "a.onnx")],
+)
+def test_data_that_was_left_out_is_told_with_what_it_can_be(given: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(lowbitc, given)
+
+    assert result.exit_code == ExitCode.WRONG_USE
+    assert "Missing option '--data'. It takes an .npz" in result.stderr
+    assert "package.module:function" in result.stderr
 
 
 def test_messages_are_not_read_as_markup() -> None:
