@@ -209,7 +209,9 @@ def measure(task: Task, arguments: argparse.Namespace) -> None:
         for bits, weights, clips in cases(task):
             for seed in arguments.seeds if weights == "lsq" else arguments.seeds[:1]:
                 row = {"method": f"{weights}, {clips}", "bits": bits, "seed": seed}
-                row["epochs"] = task.training.epochs
+                training = task.training
+                row |= {"epochs": training.epochs, "images": task.images}
+                row |= {"flip": training.flip, "shift": training.shift}
                 held.put(row, partial(held.tuned, bits, weights, clips, seed))
 
 
@@ -221,8 +223,12 @@ def chosen(task: Task, arguments: argparse.Namespace) -> Task:
 
 
 def _key(row: Row) -> tuple[str, str, str]:
-    epochs = f", {row['epochs']} epochs" if "epochs" in row else ""
-    return row["task"], row["bits"], row["method"] + epochs
+    if "epochs" not in row:
+        return row["task"], row["bits"], row["method"]
+    images = f"{row['images']:,} images" if row["images"] else "all images"
+    varied = (", mirrored" if row["flip"] else "") + (", shifted" if row["shift"] else "")
+    method = f"{row['method']}, {images}{varied}, {row['epochs']} epochs"
+    return row["task"], row["bits"], method
 
 
 def markdown(rows: list[Row]) -> str:
