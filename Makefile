@@ -12,7 +12,7 @@ help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
 
 # The C source is a prerequisite because an editable install builds it.
-$(STAMP): pyproject.toml src/lowbitc/_version.py $(wildcard targets/native/*.[ch] training/*.c)
+$(STAMP): pyproject.toml src/lowbitc/_version.py $(wildcard targets/native/*.[ch] compiler/*/*.c training/*.c)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo 'lowbitc needs Python 3.10 or later: make PYTHON=python3.12'; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

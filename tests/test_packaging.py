@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("cli", "compiler", "passes", "targets", "training")
+C_SOURCES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.[ch]")]
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +139,15 @@ def test_a_wheel_holds_every_chip(wheel_names: set[str]) -> None:
 
 
 def test_a_source_distribution_holds_the_c_source_and_the_tests(sdist_names: set[str]) -> None:
-    native = [*ROOT.glob("targets/native/*.[ch]"), *ROOT.glob("training/*.c")]
-    sources = [*native, *ROOT.glob("tests/**/*.py")]
+    sources = [*C_SOURCES, *ROOT.glob("tests/**/*.py")]
     assert {path.relative_to(ROOT).as_posix() for path in sources} <= sdist_names
+
+
+def test_make_installs_again_when_a_c_source_changes() -> None:
+    wildcard = re.search(r"\$\(wildcard ([^)]+)\)", (ROOT / "Makefile").read_text("utf-8"))
+    assert wildcard is not None
+    watched = {path for pattern in wildcard[1].split() for path in ROOT.glob(pattern)}
+    assert set(C_SOURCES) <= watched
 
 
 def test_a_source_distribution_holds_nothing_built(sdist_names: set[str]) -> None:
