@@ -67,7 +67,7 @@ TASKS = (
         "fashion",
         "fashion_vgg.onnx",
         "fashion",
-        Training(epochs=3, flip=True, shift=1),
+        Training(epochs=5, flip=True, shift=1),
         0,
         ("4/4/4", "2/2/2", "2/1/1"),
     ),
