@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-class DataSource(StringParamType):
+class _Data(StringParamType):
     """Where samples come from, as it is spelled; its reader finds what is wrong with it."""
 
     def get_missing_message(
@@ -31,12 +31,9 @@ class DataSource(StringParamType):
     ) -> str:
         """Say what the option takes."""
         return (
-            "It takes an .npz whose arrays are named like the model's inputs (or x), with labels "
-            "in y; a folder of images with one subfolder a class; or package.module:function."
+            "It takes an .npz (arrays named like the model's inputs, or x; labels, if any, in y), "
+            "a folder of images (labels: one subfolder a class), or package.module:function."
         )
-
-
-DATA = DataSource()
 
 
 def model_argument() -> Decorator:
@@ -49,15 +46,12 @@ def program_argument() -> Decorator:
     return click.argument("program", type=FILE, metavar="PROGRAM.lbc")
 
 
-def data_option() -> Decorator:
-    """Take labelled data."""
-    return click.option(
-        "--data",
-        type=DATA,
-        required=True,
-        metavar="DATA",
-        help="An .npz, a folder of images with one subfolder a class, or package.module:function.",
-    )
+def data_option(
+    text: str = "An .npz, a folder of images with one subfolder a class, or "
+    "package.module:function.",
+) -> Decorator:
+    """Take the samples that a command cannot do without."""
+    return click.option("--data", type=_Data(), required=True, metavar="DATA", help=text)
 
 
 def output_option(text: str, *, required: bool = False) -> Decorator:

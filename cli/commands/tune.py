@@ -17,12 +17,8 @@ if TYPE_CHECKING:
 
 @click.command("tune")
 @options.model_argument()
-@click.option(
-    "--data",
-    type=options.DATA,
-    required=True,
-    metavar="DATA",
-    help="Examples to train on: an .npz, a folder of images, or package.module:function.",
+@options.data_option(
+    "Examples to train on: an .npz, a folder of images, or package.module:function."
 )
 @options.output_option("Where the program goes; MODEL.tuned.lbc beside the model when left out.")
 @click.option(

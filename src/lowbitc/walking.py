@@ -188,11 +188,11 @@ def _likely(trial: Trial) -> float:
 
 
 def _over_drop(trial: Trial, most: float) -> Diagnostic:
-    drop = f"{trial.drop:.4f} ± {trial.margin:.4f}"
+    margin = f" ± {trial.margin:.4f}" if trial.margin else ""
     return error(
         "LB452",
         "no mix of bits that was tried keeps the drop",
-        found=f"a drop of {drop} with as many bits as the budgets leave",
+        found=f"a drop of {trial.drop:.4f}{margin} with as many bits as the budgets leave",
         allowed=f"{most:.4f}",
         hint="allow a larger drop or budget, give more calibration samples, or train the "
         "network for few bits",

@@ -182,7 +182,7 @@ def test_data_that_was_left_out_is_told_with_what_it_can_be(given: tuple[str, ..
     result = CliRunner().invoke(lowbitc, given)
 
     assert result.exit_code == ExitCode.WRONG_USE
-    assert "Missing option '--data'. It takes an .npz" in result.stderr
+    assert "Missing option '--data'. It takes an .npz (arrays" in result.stderr
     assert "package.module:function" in result.stderr
 
 

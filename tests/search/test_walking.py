@@ -86,11 +86,14 @@ def test_the_first_mix_within_a_budget_is_found() -> None:
     assert walk.first_within_budget() == 3
 
 
-def test_a_budget_and_a_drop_that_exclude_each_other_are_told() -> None:
-    walk = _walk(max_size=70, max_drop=0.01)
+@pytest.mark.parametrize(("margin", "told"), [(0.0, "0.5030 with"), (0.008, "0.5030 ± 0.0080")])
+def test_a_budget_and_a_drop_that_exclude_each_other_are_told(margin: float, told: str) -> None:
+    walk = _walk(margin=margin, max_size=70, max_drop=0.01)
     with pytest.raises(CompileError) as refused:
         walk.farthest(walk.first_within_budget())
-    assert [d.code for d in refused.value.diagnostics] == ["LB452"]
+    (found,) = refused.value.diagnostics
+    assert found.code == "LB452"
+    assert f"a drop of {told}" in found.found
 
 
 def test_a_budget_below_all_mixes_is_told() -> None:
